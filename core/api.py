@@ -1,0 +1,38 @@
+"""The only module of core that a plugin imports, built in or third-party.
+
+Light at run time: importing it does not import torch.
+"""
+
+from core.component import Component as Component
+from core.component import Provider as Provider
+from core.errors import OptionError as OptionError
+from core.errors import RunStopped as RunStopped
+from core.errors import UserError as UserError
+from core.errors import did_you_mean as did_you_mean
+from core.errors import require as require
+from core.hookspecs import hookimpl as hookimpl
+from core.protocols import Batch as Batch
+from core.protocols import DataContext as DataContext
+from core.protocols import DataSource as DataSource
+from core.protocols import Environment as Environment
+from core.protocols import EnvironmentContext as EnvironmentContext
+from core.protocols import Environments as Environments
+from core.protocols import EnvironmentSpec as EnvironmentSpec
+from core.protocols import Execution as Execution
+from core.protocols import ExecutionContext as ExecutionContext
+from core.protocols import Logger as Logger
+from core.protocols import LoggerContext as LoggerContext
+from core.protocols import Loss as Loss
+from core.protocols import LossContext as LossContext
+from core.protocols import MaskContext as MaskContext
+from core.protocols import MaskScheme as MaskScheme
+from core.protocols import Metrics as Metrics
+from core.protocols import NetworkContext as NetworkContext
+from core.protocols import Networks as Networks
+from core.protocols import Normaliser as Normaliser
+from core.protocols import OptimizerContext as OptimizerContext
+from core.protocols import OptimizerFactory as OptimizerFactory
+from core.protocols import Parts as Parts
+from core.protocols import Phase as Phase
+from core.protocols import Returns as Returns
+from core.protocols import RunInfo as RunInfo

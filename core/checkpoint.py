@@ -1,0 +1,146 @@
+"""Everything that a run is, saved and restored.
+
+``checkpoint/state.pt`` holds weights, targets, optimizer moments, masks, normalisers,
+counters, random generators and environments; ``checkpoint/data/`` what the data source
+writes. The state is written beside the old one and then renamed, and data files are deleted
+only once no checkpoint names them: a run that is killed at any moment can go on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from core.errors import UserError
+from core.randomness import random_state, restore_random_state
+
+if TYPE_CHECKING:
+    from core.episodes import EpisodeTracker
+    from core.experiment import Experiment
+
+FOLDER = "checkpoint"
+FORMAT = 1
+_ARRAY = "numpy array"
+
+
+def save(run_dir: Path, experiment: Experiment, episodes: EpisodeTracker, metrics: int) -> Path:
+    """Write a checkpoint; ``metrics`` is the size of ``metrics.jsonl`` in bytes.
+
+    Raises:
+        AssertionError: a removed weight is not zero. That is a fault of ours (or of a
+            plugin), and a checkpoint must not hide it.
+    """
+    agent = experiment.agent
+    _assert_masked(experiment)
+    folder = run_dir / FOLDER
+    data_folder = folder / "data"
+    data_folder.mkdir(parents=True, exist_ok=True)
+    data = experiment.data.save(data_folder)
+    state = {
+        "format": FORMAT,
+        "learner": agent.learner.state_dict(),
+        "masks": agent.masks.state_dict(),
+        "policy": {"agent_steps": experiment.policy.agent_steps},
+        "environments": experiment.training.state_dict(),
+        "episodes": episodes.state_dict(),
+        "data": data,
+        "counters": asdict(experiment.counters),
+        "metrics": metrics,
+        "random": random_state(),
+    }
+    path = folder / "state.pt"
+    temporary = folder / "state.pt.tmp"
+    with temporary.open("wb") as file:
+        torch.save(pack(state), file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    named = set(data.get("files", ()))
+    for file_path in data_folder.iterdir():
+        if file_path.name not in named:
+            file_path.unlink()
+    return path
+
+
+def read(run_dir: Path) -> dict[str, Any]:
+    """The state of a run's checkpoint.
+
+    Raises:
+        UserError: there is none, or it is damaged or of another format.
+    """
+    path = run_dir / FOLDER / "state.pt"
+    if not path.is_file():
+        raise UserError(f"{run_dir}: there is no checkpoint in it ({path})")
+    try:
+        state: dict[str, Any] = unpack(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise UserError(f"{path}: the checkpoint cannot be read: {error}") from None
+    if state.get("format") != FORMAT:
+        raise UserError(f"{path}: format {state.get('format')}, this version reads {FORMAT}")
+    return state
+
+
+def restore(
+    run_dir: Path, state: dict[str, Any], experiment: Experiment, episodes: EpisodeTracker
+) -> None:
+    """Put a state into a freshly built experiment, before its collector is built."""
+    agent = experiment.agent
+    agent.masks.load_state_dict(state["masks"])
+    agent.learner.load_state_dict(state["learner"])
+    experiment.policy.agent_steps = state["policy"]["agent_steps"]
+    experiment.training.load_state_dict(state["environments"])
+    episodes.load_state_dict(state["episodes"])
+    experiment.data.load(run_dir / FOLDER / "data", state["data"])
+    for name, value in state["counters"].items():
+        setattr(experiment.counters, name, value)
+
+
+def restore_randomness(state: dict[str, Any]) -> None:
+    """The global generators, last of all: building a collector may draw from them."""
+    restore_random_state(state["random"])
+
+
+def _assert_masked(experiment: Experiment) -> None:
+    from core.masks import removed_weights_are_zero
+
+    for role, module in experiment.agent.parts.modules.items():
+        masks = experiment.agent.masks.masks.get(role, {})
+        assert removed_weights_are_zero(module, masks), f"a removed weight of '{role}' is not zero"
+
+
+def pack(value: Any) -> Any:
+    """Plain data for ``torch.save``: NumPy arrays become tensors, marked as what they were.
+
+    With this a checkpoint holds tensors and plain Python only, and reading one never runs
+    code that a file brought along.
+    """
+    if isinstance(value, np.ndarray):
+        return {_ARRAY: torch.from_numpy(value.copy())}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return {name: pack(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(pack(item) for item in value)
+    if isinstance(value, list):
+        return [pack(item) for item in value]
+    return value
+
+
+def unpack(value: Any) -> Any:
+    """Undo :func:`pack`."""
+    if isinstance(value, Mapping):
+        if set(value) == {_ARRAY}:
+            return value[_ARRAY].numpy()
+        return {name: unpack(item) for name, item in value.items()}
+    if isinstance(value, tuple):
+        return tuple(unpack(item) for item in value)
+    if isinstance(value, list):
+        return [unpack(item) for item in value]
+    return value

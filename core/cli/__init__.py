@@ -1,0 +1,35 @@
+"""The command line: one small file per verb."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from core import __version__
+from core.errors import UserError
+
+MISTAKE = 2
+"""Exit code for what a user can mend."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the process's exit code. A user's mistake is one message."""
+    from core.cli.describe import add_parser as add_describe
+    from core.cli.resume import add_parser as add_resume
+    from core.cli.run import add_parser as add_run
+
+    parser = argparse.ArgumentParser(
+        prog="python -m core", description="Sparse deep reinforcement learning on TorchRL."
+    )
+    parser.add_argument("--version", action="version", version=f"openwork {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for add_parser in (add_run, add_resume, add_describe):
+        add_parser(verbs)
+    options = parser.parse_args(arguments)
+    try:
+        code: int = options.execute(options)
+    except UserError as error:
+        sys.stderr.write(f"{error}\n")
+        return MISTAKE
+    return code

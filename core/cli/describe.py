@@ -1,0 +1,87 @@
+"""``describe``: build the agent without training, and print its numbers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from core.cli.common import add_preset_arguments, read_presets, report_broken
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from core.describe import Description, Network
+
+EXAMPLES = """examples:
+  python -m core describe presets/state_sparse.yaml
+  python -m core describe presets/visual_sparse.yaml network.critic.hidden=2048 --json
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser(
+        "describe",
+        help="parameters, densities, norms, replay bytes and arithmetic of a preset",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_preset_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Build and print."""
+    config, plugins, _ = read_presets(options)
+    from rich.console import Console
+
+    from core.describe import describe
+
+    description = describe(config)
+    if options.json:
+        sys.stdout.write(json.dumps(description.plain(), indent=2) + "\n")
+        return 0
+    console = Console(soft_wrap=True)
+    report_broken(plugins, console)
+    _show(description, console)
+    return 0
+
+
+def _show(description: Description, console: Console) -> None:
+    from core.summary import readable_bytes
+
+    console.print(f"environment: {description.environment}", highlight=False, markup=False)
+    for network in description.networks:
+        console.print(_table(network))
+    held = readable_bytes(description.data_bytes)
+    console.print(f"data: {description.data}, {held} when full", highlight=False)
+    console.print(
+        f"one update, batch {description.batch_size}: "
+        f"{description.update_madds / 1e9:,.3f} G multiply-adds as dense products, "
+        f"{description.kept_madds / 1e9:,.3f} G of them with weights that live",
+        highlight=False,
+    )
+
+
+def _table(network: Network) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    kept = network.kept / network.parameters
+    title = (
+        f"{network.role}: {network.parameters:,} parameters, {network.kept:,} kept ({kept:.2%}), "
+        f"initial norm {network.norm:.2f}"
+    )
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("parameter", no_wrap=True)
+    for name in ("shape", "density", "initial norm"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for layer in network.layers:
+        shape = " x ".join(str(side) for side in layer.shape) or "scalar"
+        density = "1" if layer.density == 1 else f"{layer.density:.4f}"
+        table.add_row(layer.name, shape, density, f"{layer.norm:.3f}")
+    return table

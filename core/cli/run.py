@@ -1,0 +1,65 @@
+"""``run``: train from presets."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.cli.common import add_preset_arguments, read_presets, report_broken
+
+EXAMPLES = """examples:
+  python -m core.run presets/quickstart.yaml
+  python -m core.run presets/visual_sparse.yaml presets/scales/laptop.yaml seed=1
+  python -m core.run presets/state_sparse.yaml masks.0.sparsity=0.95 --run-dir runs/denser
+"""
+
+
+def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register the verb."""
+    parser = verbs.add_parser(
+        "run",
+        help="train from presets",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_preset_arguments(parser)
+    parser.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="where to write (default: runs/NAME-sSEED-ID)"
+    )
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Check everything, make the run directory, train."""
+    from rich.console import Console
+
+    config, plugins, files = read_presets(options)
+    from core import experiment as assembly
+    from core.loop import Run
+    from core.protocols import RunInfo
+    from core.record import new_run_directory, write_record
+    from core.session import Session, StopRequest, show_start
+    from core.summary import summary
+
+    console = Console(soft_wrap=True)
+    report_broken(plugins, console)
+    name = config.run.name or Path(files[0]).stem
+    directory = new_run_directory(config, name, options.run_dir)
+    try:
+        experiment = assembly.build(config, directory)
+    except BaseException:
+        _remove_if_empty(directory)
+        raise
+    lines = summary(experiment)
+    write_record(directory, name, config, plugins, {"summary": lines})
+    show_start(console, directory, lines)
+    stop = StopRequest()
+    run = Run(experiment, directory, stop)
+    info = RunInfo(name, directory, config.plain())
+    return Session(run, plugins, info, stop).drive(console, resumed=False)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    """Leave no empty run behind when the assembly fails."""
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()

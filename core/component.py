@@ -1,0 +1,53 @@
+"""What a plugin offers: a component, and who provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+OptionsT = TypeVar("OptionsT")
+ContextT = TypeVar("ContextT")
+BuiltT_co = TypeVar("BuiltT_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Provider:
+    """Where a component comes from; written into every run's record."""
+
+    distribution: str
+    """Name of the installed distribution, or the file name of a ``--plugin`` file."""
+    version: str
+    """The distribution's version, or the first 12 digits of the file's SHA-256."""
+    source: str
+    """The module, entry point or file that was loaded."""
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Component(Generic[OptionsT, ContextT, BuiltT_co]):
+    """One named thing that a preset can ask for.
+
+    ``build`` gets the checked options and the context of its kind (see
+    :mod:`core.protocols`) and returns the object. Heavy imports belong inside it, so that
+    listing and checking stay fast.
+    """
+
+    name: str
+    """Lower case, digits and underscores; what the preset writes."""
+    options: type[OptionsT]
+    """A frozen dataclass: every field annotated, with a default unless it is required."""
+    build: Callable[[OptionsT, ContextT], BuiltT_co]
+    summary: str
+    """One line, shown in listings and in error messages."""
+    needs: frozenset[str] = frozenset()
+    """Capabilities that other components of the preset must provide, such as ``"replay"``."""
+    provides: frozenset[str] = frozenset()
+    """Capabilities that this component brings, such as ``"replay"`` or ``"pixels"``."""
+    provider: Provider | None = None
+    """Filled in by the host, never by the plugin."""
+
+
+AnyComponent = Component[Any, Any, Any]

@@ -1,0 +1,7 @@
+"""Presets: load (files, lines, extends, overrides), check (names, types, ranges), resolve."""
+
+from core.config.load import Loaded as Loaded
+from core.config.load import load as load
+from core.config.resolve import RunConfig as RunConfig
+from core.config.resolve import Selection as Selection
+from core.config.resolve import resolve as resolve

@@ -1,0 +1,120 @@
+"""What a preset says besides its components."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.errors import require
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """How the agent acts while it learns."""
+
+    steps: int = 1
+    """Agent steps per environment between updates. The papers take 1; more is faster to
+    collect and learns from slightly older actions. The replay ratio is kept either way."""
+    random_frames: int = 0
+    """Environment frames of uniformly random actions at the start."""
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps", f"must be at least 1, got {self.steps}")
+        require(
+            self.random_frames >= 0,
+            "random_frames",
+            f"must not be negative, got {self.random_frames}",
+        )
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Deterministic episodes on environments of their own, normalisers frozen."""
+
+    every: int | None = 10_000
+    """Environment frames between evaluations; null: only at the end."""
+    episodes: int = 10
+    final_episodes: int | None = None
+    """Episodes of the last evaluation; null: as many as of the others."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.every is None or self.every > 0, "every", f"must be positive, got {self.every}"
+        )
+        require(self.episodes >= 1, "episodes", f"must be at least 1, got {self.episodes}")
+        require(
+            self.final_episodes is None or self.final_episodes >= 1,
+            "final_episodes",
+            f"must be at least 1, got {self.final_episodes}",
+        )
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """When the whole run is saved. Ctrl-C and SIGTERM always save."""
+
+    every: int | None = 100_000
+    """Environment frames between checkpoints; null: only when the run ends or is stopped."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.every is None or self.every > 0, "every", f"must be positive, got {self.every}"
+        )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The run itself. All lengths and intervals count environment frames: agent steps times
+    action repeat."""
+
+    frames: int
+    """Environment frames to train for."""
+    name: str | None = None
+    """The run's name; null: the first preset's file name."""
+    seed: int = 0
+    """Seeds initialisation, environments, exploration and sampling."""
+    mask_seed: int = 0
+    """Seeds the masks, and nothing else."""
+    device: str = "auto"
+    """Where the agent learns: ``cpu``, ``cuda`` or ``cuda:1``; ``auto``: CUDA if there is one."""
+    compile: bool = False
+    """torch.compile the update; on CUDA, CUDA graphs too."""
+    threads: int | None = None
+    """torch's CPU threads; null: as torch decides."""
+    log_every: int = 1_000
+    """Environment frames between lines of ``metrics.jsonl``."""
+    record_video: bool = False
+    """Write an mp4 of one episode at every evaluation."""
+    collect: CollectOptions = field(default_factory=CollectOptions)
+    evaluation: EvaluationOptions = field(default_factory=EvaluationOptions)
+    checkpoint: CheckpointOptions = field(default_factory=CheckpointOptions)
+
+    def __post_init__(self) -> None:
+        require(self.frames > 0, "frames", f"must be positive, got {self.frames}")
+        require(self.log_every > 0, "log_every", f"must be positive, got {self.log_every}")
+        require(self.seed >= 0, "seed", f"must not be negative, got {self.seed}")
+        require(self.mask_seed >= 0, "mask_seed", f"must not be negative, got {self.mask_seed}")
+        require(
+            self.threads is None or self.threads >= 1,
+            "threads",
+            f"must be at least 1, got {self.threads}",
+        )
+        parts = self.device.split(":")
+        known = self.device == "auto" or parts[0] in {"cpu", "cuda"}
+        require(known, "device", f"must be auto, cpu, cuda or cuda:N, got '{self.device}'")
+
+
+SINGLE = {
+    "environment": "environments",
+    "network": "networks",
+    "loss": "losses",
+    "optimizer": "optimizers",
+    "data": "data",
+    "execution": "execution",
+}
+"""Keys that hold one component, and the kind of each."""
+
+LISTED = {"masks": "masks", "loggers": "loggers"}
+"""Keys that hold a list of components, and the kind of each."""
+
+DEFAULTS = {"execution": {"name": "masked"}, "masks": [], "loggers": []}
+"""Nodes that a preset may leave out."""

@@ -1,0 +1,43 @@
+"""What can go wrong, in two kinds: what a user can mend, and a run that cannot go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something the user can mend: printed as it is, without a traceback; exit code 2."""
+
+
+class OptionError(ValueError):
+    """An option's value is out of its range.
+
+    Raised from the ``__post_init__`` of an options dataclass, usually through :func:`require`;
+    the configuration check adds the file, the line and the provider.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
+
+
+class RunStopped(Exception):
+    """A run that cannot go on (a non-finite loss, say): one message, exit code 1."""
+
+
+def require(condition: bool, field: str, problem: str) -> None:
+    """Raise :class:`OptionError` for ``field`` unless ``condition`` holds.
+
+    ``problem`` reads on from the field's name: ``require(0 <= s < 1, "sparsity",
+    f"must be in [0, 1), got {s}")``.
+    """
+    if not condition:
+        raise OptionError(field, problem)
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the nearest of ``choices``, or an empty string."""
+    near = get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""

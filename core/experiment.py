@@ -1,0 +1,170 @@
+"""From a checked preset to wired objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from core.config import RunConfig
+from core.errors import UserError
+from core.learner import Learner
+from core.masks import MaskSet
+from core.parts import MaskedParts
+from core.protocols import (
+    DataContext,
+    EnvironmentContext,
+    ExecutionContext,
+    LossContext,
+    MaskContext,
+    NetworkContext,
+    OptimizerContext,
+)
+from core.randomness import seed_everything
+
+if TYPE_CHECKING:
+    from torchrl.collectors import Collector
+    from torchrl.envs import EnvBase
+
+    from core.policy import Policy
+    from core.protocols import DataSource, Environments, EnvironmentSpec
+
+EVALUATION_SEED = 1_000_003
+"""Added to the run's seed for evaluation environments, so that they meet other starts."""
+
+
+@dataclass
+class Agent:
+    """What learns: networks, masks, loss and optimizers. Needs no environment to be made."""
+
+    spec: EnvironmentSpec
+    parts: MaskedParts
+    masks: MaskSet
+    learner: Learner
+    device: torch.device
+
+    @property
+    def loss(self) -> Any:
+        return self.learner.loss
+
+
+@dataclass
+class Counters:
+    """Where a run is. Frames are environment frames: agent steps times action repeat."""
+
+    frames: int = 0
+    logged: int = 0
+    """The frame of the last log line; likewise below."""
+    evaluated: int = 0
+    saved: int = -1
+    seconds: float = 0.0
+    """Wall time of the run so far, earlier processes included."""
+    finished: bool = False
+
+
+@dataclass
+class Experiment:
+    """A run, wired."""
+
+    config: RunConfig
+    environments: Environments
+    agent: Agent
+    data: DataSource
+    policy: Policy
+    training: EnvBase
+    counters: Counters = field(default_factory=Counters)
+
+    def collector(self) -> Collector:
+        """A collector that goes on from where the training environments are.
+
+        Built late, after a checkpoint was loaded: building it resets the environments,
+        which gives the restored observation back (:class:`core.protocols.Environment`).
+        """
+        from torchrl.collectors import Collector
+
+        collector = Collector(
+            self.training,
+            self.policy,
+            frames_per_batch=self.config.run.collect.steps * self.config.count,
+            total_frames=-1,
+            track_traj_ids=False,
+            trust_policy=True,
+            auto_register_policy_transforms=False,
+            return_same_td=self.config.run.collect.steps == 1,
+        )
+        self.policy.recording = True
+        return collector
+
+    def close(self) -> None:
+        self.training.close(raise_if_closed=False)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The learner's device.
+
+    Raises:
+        UserError: CUDA is asked for by name and is not there.
+    """
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: no CUDA device is available; use device=cpu or device=auto")
+    return device
+
+
+def build_agent(config: RunConfig, spec: EnvironmentSpec, device: torch.device) -> Agent:
+    """Networks, masks, loss, optimizers, in this order; seeds the global generators first."""
+    seed_everything(config.run.seed)
+    networks = config.network.build(NetworkContext(spec))
+    execution = config.execution.build(ExecutionContext(device))
+    schemes = [selection.build(MaskContext()) for selection in config.masks]
+    masks = MaskSet(config.run.mask_seed)
+    parts = MaskedParts(networks, masks, schemes, execution, device)
+    loss = config.loss.build(LossContext(spec, parts, device))
+    parts.check_targets(schemes)
+    make = config.optimizer.build(OptimizerContext(device))
+    learner = Learner(loss.to(device), make, execution, device)
+    return Agent(spec, parts, masks, learner, device)
+
+
+def build_data(config: RunConfig, agent: Agent, run_dir: Path | None) -> DataSource:
+    """The data source that feeds the agent's loss."""
+    context = DataContext(
+        spec=agent.spec,
+        returns=agent.loss.returns,
+        count=config.count,
+        device=agent.device,
+        seed=config.run.seed,
+        run_dir=run_dir,
+    )
+    source: DataSource = config.data.build(context)
+    return source
+
+
+def build_environments(config: RunConfig) -> Environments:
+    """The environment component; makes no environment yet."""
+    environments: Environments = config.environment.build(EnvironmentContext(config.count))
+    return environments
+
+
+def build(config: RunConfig, run_dir: Path) -> Experiment:
+    """Everything but the collector (see :meth:`Experiment.collector`)."""
+    from core.policy import Policy
+
+    if config.run.threads is not None:
+        torch.set_num_threads(config.run.threads)
+    environments = build_environments(config)
+    device = choose_device(config.run.device)
+    agent = build_agent(config, environments.spec, device)
+    if config.run.compile:
+        agent.learner.compile()
+    data = build_data(config, agent, run_dir)
+    random_steps = -(-config.run.collect.random_frames // environments.spec.action_repeat)
+    policy = Policy(
+        agent.loss, agent.parts.shared_normaliser, environments.spec, device, random_steps
+    )
+    training = environments.make(config.count, config.run.seed)
+    return Experiment(config, environments, agent, data, policy, training)

@@ -1,0 +1,112 @@
+"""Everything a plugin can offer, and everything it can watch: the whole contract.
+
+Offer hooks return components of one kind, once, at start. Watch hooks are told what
+happened; they return nothing and change nothing. There are no others: where order would
+matter, the preset holds a list instead.
+
+A plugin is a module (or an object) with functions marked by ``core.api.hookimpl``::
+
+    from core.api import Component, MaskContext, hookimpl
+
+    @hookimpl
+    def register_masks():
+        return [Component("mine", MineOptions, build, "keeps every third weight")]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from core.component import Component
+
+if TYPE_CHECKING:
+    from core import protocols as p
+
+PROJECT = "openwork"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Offers:
+    """One hook per kind of component."""
+
+    @hookspec
+    def register_environments(
+        self,
+    ) -> Iterable[Component[Any, p.EnvironmentContext, p.Environments]]:
+        """Offer environments."""
+        return ()
+
+    @hookspec
+    def register_networks(self) -> Iterable[Component[Any, p.NetworkContext, p.Networks]]:
+        """Offer network families: encoder, actor and critic of one design."""
+        return ()
+
+    @hookspec
+    def register_masks(self) -> Iterable[Component[Any, p.MaskContext, p.MaskScheme]]:
+        """Offer pruning schemes."""
+        return ()
+
+    @hookspec
+    def register_execution(self) -> Iterable[Component[Any, p.ExecutionContext, p.Execution]]:
+        """Offer ways to store and multiply kept weights."""
+        return ()
+
+    @hookspec
+    def register_losses(self) -> Iterable[Component[Any, p.LossContext, p.Loss]]:
+        """Offer algorithms."""
+        return ()
+
+    @hookspec
+    def register_optimizers(
+        self,
+    ) -> Iterable[Component[Any, p.OptimizerContext, p.OptimizerFactory]]:
+        """Offer optimizers."""
+        return ()
+
+    @hookspec
+    def register_data(self) -> Iterable[Component[Any, p.DataContext, p.DataSource]]:
+        """Offer data sources."""
+        return ()
+
+    @hookspec
+    def register_loggers(self) -> Iterable[Component[Any, p.LoggerContext, p.Logger]]:
+        """Offer loggers; ``metrics.jsonl`` is always written."""
+        return ()
+
+
+class Watches:
+    """What happened in a run. Arguments may be left out of an implementation."""
+
+    @hookspec
+    def run_started(self, run: p.RunInfo, resumed: bool) -> None:
+        """Everything is built; no frame has been collected in this process."""
+
+    @hookspec
+    def evaluated(self, run: p.RunInfo, step: int, metrics: Mapping[str, float]) -> None:
+        """An evaluation ended; ``step`` counts environment frames."""
+
+    @hookspec
+    def checkpoint_saved(self, run: p.RunInfo, step: int, path: Path) -> None:
+        """A checkpoint is on disk."""
+
+    @hookspec
+    def run_finished(self, run: p.RunInfo, step: int, outcome: str) -> None:
+        """The run left its loop: ``finished``, ``interrupted`` or ``failed``."""
+
+
+KINDS = {
+    "environments": "environment",
+    "networks": "network",
+    "masks": "mask",
+    "execution": "execution backend",
+    "losses": "loss",
+    "optimizers": "optimizer",
+    "data": "data source",
+    "loggers": "logger",
+}
+"""Every kind of component, and what one of it is called; ``register_KIND`` is its hook."""

@@ -1,0 +1,247 @@
+"""The training loop: one generator of events for every data source.
+
+Replay and streaming differ only in what ``data.batches()`` yields. Whoever reads the events
+(progress bar, loggers, plugins) cannot change the run; work that is part of the run's state
+happens in here, and an event is handled before the loop goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import checkpoint
+from core.episodes import EpisodeTracker
+from core.errors import RunStopped
+from core.evaluation import Evaluator
+from core.record import MetricsFile
+
+if TYPE_CHECKING:
+    from core.experiment import Counters, Experiment
+
+
+@dataclass(frozen=True)
+class Collected:
+    """One iteration: frames were collected and learned from."""
+
+    step: int
+    updates: int
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A logging interval ended."""
+
+    step: int
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation ended."""
+
+    step: int
+    scalars: dict[str, float]
+    video: Path | None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint is on disk."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The run left its loop: ``finished`` or ``interrupted``."""
+
+    step: int
+    outcome: str
+
+
+Event = Collected | Logged | Evaluated | Saved | Ended
+
+
+class Run:
+    """A wired experiment in its directory, as a generator of events."""
+
+    def __init__(self, experiment: Experiment, directory: Path, stop: Callable[[], bool]) -> None:
+        self.experiment = experiment
+        self.directory = directory
+        self.options = experiment.config.run
+        self.counters = experiment.counters
+        self.episodes = EpisodeTracker(experiment.config.count)
+        self.stop = stop
+        self.evaluator = Evaluator(
+            experiment.environments,
+            experiment.agent.loss,
+            experiment.agent.device,
+            self.options.seed,
+            stop,
+        )
+        self.speed = Speed(self.counters)
+        self.metrics: MetricsFile | None = None
+        self._saved_state: dict[str, Any] | None = None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state that :func:`core.checkpoint.read` gave."""
+        checkpoint.restore(self.directory, state, self.experiment, self.episodes)
+        self._saved_state = state
+
+    def events(self) -> Iterator[Event]:
+        """Train to the end, or until a stop is asked for.
+
+        Raises:
+            RunStopped: an update was not finite. The last checkpoint stays as it is.
+        """
+        state = self._saved_state
+        self.metrics = MetricsFile(self.directory, keep=0 if state is None else state["metrics"])
+        collector = self.experiment.collector()
+        if state is not None:
+            checkpoint.restore_randomness(state)
+        self.speed.start(self.counters.frames, self.experiment.agent.learner.updates)
+        try:
+            yield from self._train(iter(collector))
+        finally:
+            self.evaluator.close()
+            self.metrics.close()
+            self.experiment.close()
+
+    def _train(self, collected: Iterator[Any]) -> Iterator[Event]:
+        counters = self.counters
+        while True:
+            yield from self._due()
+            if self.stop() or self.finished:
+                break
+            self._iterate(next(collected))
+            yield Collected(counters.frames, self.experiment.agent.learner.updates)
+        counters.finished = self.finished and not self.stop()
+        yield self._save()
+        yield Ended(counters.frames, "finished" if counters.finished else "interrupted")
+
+    @property
+    def finished(self) -> bool:
+        return self.counters.frames >= self.options.frames
+
+    def _iterate(self, transitions: Any) -> None:
+        """Take one batch of transitions and learn what the data source asks for."""
+        experiment, counters = self.experiment, self.counters
+        experiment.data.extend(transitions)
+        self.episodes.extend(transitions)
+        counters.frames += transitions.numel() * experiment.agent.spec.action_repeat
+        learner = experiment.agent.learner
+        learner.loss.set_progress(experiment.policy.agent_steps)
+        try:
+            for batch in experiment.data.batches():
+                learner.update(batch)
+        except RunStopped as error:
+            raise RunStopped(f"frame {counters.frames}: {error}") from None
+
+    def _due(self) -> Iterator[Event]:
+        """What the frames reached call for: a log line, an evaluation, a checkpoint."""
+        counters, options = self.counters, self.options
+        if self._is_due(options.log_every, counters.logged):
+            yield self._log()
+        if self._is_due(options.evaluation.every, counters.evaluated):
+            event = self._evaluate()
+            if event is None:  # stopped in the middle; done again when the run is resumed
+                return
+            yield event
+        if not self.finished and self._is_due(options.checkpoint.every, max(counters.saved, 0)):
+            yield self._save()
+
+    def _is_due(self, every: int | None, last: int) -> bool:
+        """Whether a multiple of ``every``, or the end, was reached since ``last``."""
+        frames = self.counters.frames
+        if self.finished:
+            return frames > last
+        return every is not None and frames // every > last // every
+
+    def _log(self) -> Logged:
+        counters, learner = self.counters, self.experiment.agent.learner
+        learner.check()
+        scalars = learner.means.take()
+        ended = self.episodes.take()
+        if ended:
+            scalars["train/return"] = sum(r for r, _ in ended) / len(ended)
+            scalars["train/episode_length"] = sum(n for _, n in ended) / len(ended)
+            scalars["train/episodes"] = float(len(ended))
+        scalars |= self.speed.read(counters.frames, learner.updates)
+        counters.logged = counters.frames
+        return self._logged(scalars)
+
+    def _logged(self, scalars: dict[str, float]) -> Logged:
+        assert self.metrics is not None
+        self.metrics.write(self.counters.frames, scalars)
+        return Logged(self.counters.frames, scalars)
+
+    def _evaluate(self) -> Evaluated | None:
+        counters, options = self.counters, self.options.evaluation
+        episodes = options.episodes
+        if self.finished and options.final_episodes is not None:
+            episodes = options.final_episodes
+        video = self._video_path() if self.options.record_video else None
+        started = time.perf_counter()
+        result = self.evaluator(episodes, counters.frames, video)
+        if result is None:
+            return None
+        scalars = result.metrics() | {"time/evaluation": time.perf_counter() - started}
+        counters.evaluated = counters.frames
+        self._logged(scalars)
+        self.speed.skip(time.perf_counter() - started)
+        return Evaluated(counters.frames, scalars, video)
+
+    def _video_path(self) -> Path:
+        return self.directory / "videos" / f"{self.counters.frames:010d}.mp4"
+
+    def _save(self) -> Saved:
+        assert self.metrics is not None
+        self.experiment.agent.learner.check()
+        self.counters.saved = self.counters.frames
+        started = time.perf_counter()
+        self.speed.stamp()
+        path = checkpoint.save(self.directory, self.experiment, self.episodes, self.metrics.size)
+        self.speed.skip(time.perf_counter() - started)
+        return Saved(self.counters.frames, path)
+
+
+class Speed:
+    """Frames and updates per second of wall time, evaluations and checkpoints left out."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._since = self._clock = time.perf_counter()
+        self._frames = self._updates = 0
+
+    def start(self, frames: int, updates: int) -> None:
+        self._since = self._clock = time.perf_counter()
+        self._frames, self._updates = frames, updates
+
+    def skip(self, seconds: float) -> None:
+        """Leave these seconds out of the rates."""
+        self._since += seconds
+
+    def stamp(self) -> None:
+        """Bring the run's total wall time up to date."""
+        now = time.perf_counter()
+        self._counters.seconds += now - self._clock
+        self._clock = now
+
+    def read(self, frames: int, updates: int) -> dict[str, float]:
+        """Rates since the last call."""
+        self.stamp()
+        now = time.perf_counter()
+        seconds = max(now - self._since, 1e-9)
+        rates = {
+            "time/frames_per_second": (frames - self._frames) / seconds,
+            "time/updates_per_second": (updates - self._updates) / seconds,
+            "time/updates": float(updates),
+            "time/elapsed": self._counters.seconds,
+        }
+        self._since, self._frames, self._updates = now, frames, updates
+        return rates

@@ -1,0 +1,87 @@
+"""Hands a loss its networks: built, on the device, masked, in the backend's form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from core.masks import MaskSet
+    from core.protocols import Execution, MaskScheme, Networks
+
+ROLES = ("encoder", "actor", "critic")
+
+
+class MaskedParts:
+    """Builds each network once, in the order in which the loss asks.
+
+    A target network is the loss's own copy, taken of an already masked network, so that it
+    shares the mask.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        masks: MaskSet,
+        schemes: Sequence[MaskScheme],
+        execution: Execution,
+        device: torch.device,
+    ) -> None:
+        self._networks = networks
+        self._masks = masks
+        self._schemes = _by_role(schemes)
+        self._execution = execution
+        self._device = device
+        self.modules: dict[str, nn.Module] = {}
+        """The agent's networks by role, as the loss received them."""
+        self.initial: dict[str, dict[str, torch.Size]] = {}
+        """Shape of every parameter as it was built, before a backend changed its storage."""
+        self.shared_normaliser: Any = None
+        """The agent's observation normaliser, if it has one."""
+
+    def normaliser(self) -> Any:
+        normaliser = self._networks.normaliser()
+        self.shared_normaliser = None if normaliser is None else normaliser.to(self._device)
+        return self.shared_normaliser
+
+    def encoder(self) -> nn.Module | None:
+        encoder = self._networks.encoder()
+        return None if encoder is None else self._attach("encoder", encoder)
+
+    def actor(self, heads: Mapping[str, int]) -> nn.Module:
+        return self._attach("actor", self._networks.actor(heads))
+
+    def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module:
+        return self._attach("critic", self._networks.critic(members, outputs, action=action))
+
+    def _attach(self, role: str, module: nn.Module) -> nn.Module:
+        masks = {}
+        if role in self._schemes:
+            masks = self._masks.draw(role, module, self._schemes[role])
+        self.initial[role] = {name: p.shape for name, p in module.named_parameters()}
+        self.modules[role] = self._execution.attach(module.to(self._device), masks)
+        return self.modules[role]
+
+    def check_targets(self, schemes: Sequence[MaskScheme]) -> None:
+        """Raise :class:`UserError` for a mask whose network the loss never asked for."""
+        for scheme in schemes:
+            if scheme.target != "all" and scheme.target not in self.modules:
+                raise UserError(
+                    f"masks: this agent has no network '{scheme.target}'; "
+                    f"choose from: {', '.join([*self.modules, 'all'])}"
+                )
+
+
+def _by_role(schemes: Sequence[MaskScheme]) -> dict[str, MaskScheme]:
+    found: dict[str, MaskScheme] = {}
+    for scheme in schemes:
+        for role in ROLES if scheme.target == "all" else (scheme.target,):
+            if role in found:
+                raise UserError(f"masks: two schemes are for the network '{role}'; keep one")
+            found[role] = scheme
+    return found

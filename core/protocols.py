@@ -1,0 +1,346 @@
+"""The seams of the toolkit: one protocol and one build context per kind of component.
+
+Nothing here imports torch at run time, so that listings and checks stay fast.
+Shapes: ``B`` batch, ``N`` environments in one process, ``T`` agent steps, ``A`` action
+dimensions, ``M`` members of a critic ensemble.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from numpy import ndarray
+    from tensordict import TensorDictBase
+    from torch import Tensor, nn
+    from torchrl.envs import EnvBase
+
+Metrics = dict[str, "Tensor"]
+"""Scalar tensors on the learner's device; they are read on the host only when logged."""
+Batch = dict[str, "Tensor"]
+"""What the phases of one update share; a loss's ``prepare`` makes it from a sampled batch."""
+
+
+# --- environments -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """What the rest of the agent is derived from."""
+
+    observation: tuple[int, ...]
+    """Shape of one observation: ``(17,)``, or ``(9, 84, 84)`` for three stacked RGB frames."""
+    action: int
+    """Action dimensions (each in [-1, 1]), or the number of choices when ``discrete``."""
+    action_repeat: int = 1
+    """Environment frames per agent step."""
+    pixels: bool = False
+    """Observations are uint8 frames, channels first, in [0, 255]; float32 otherwise."""
+    frame_stack: int = 1
+    """Frames stacked on the channel axis, oldest first."""
+    discrete: bool = False
+    episode_steps: int | None = None
+    """The time limit in agent steps, where there is one."""
+
+
+class Environment(Protocol):
+    """``N`` environments in this process, as a TorchRL ``EnvBase`` with ``batch_size [N]``.
+
+    Keys: ``observation`` ``[N, *spec.observation]``, ``action`` ``[N, A]`` float32
+    (``[N]`` int64 when discrete), ``reward``, ``done``, ``terminated``, ``truncated``
+    ``[N, 1]``. Besides the ``EnvBase`` interface:
+    """
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on exactly here, in the middle of an episode."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore; the ``reset`` that follows returns the restored observation."""
+
+    def render(self, index: int = 0, height: int = 240, width: int = 320) -> ndarray[Any, Any]:
+        """An RGB picture of one environment, uint8 ``[height, width, 3]``."""
+
+
+class Environments(Protocol):
+    """An environment component, built: its spec, and as many environments as are wanted."""
+
+    @property
+    def spec(self) -> EnvironmentSpec: ...
+
+    @property
+    def description(self) -> str:
+        """One line for the terminal and the run's record: task, renderer, versions."""
+
+    def make(self, count: int, seed: int) -> EnvBase:
+        """``count`` environments (see :class:`Environment`), seeded before their first reset."""
+
+
+@dataclass(frozen=True)
+class EnvironmentContext:
+    """Nothing but the preset decides an environment; kept for what later kinds may need."""
+
+    count: int = 1
+    """How many environments one process will hold for training."""
+
+
+# --- networks ---------------------------------------------------------------------------
+
+
+class Normaliser(Protocol):
+    """Running observation statistics, shared by acting and learning."""
+
+    def update(self, observation: Tensor) -> None:
+        """Fold a batch ``[N, *observation]`` of new observations into the statistics."""
+
+    def __call__(self, observation: Tensor) -> Tensor:
+        """Normalise with the statistics as they are."""
+
+
+class Networks(Protocol):
+    """A network component, built: a maker of an agent's modules.
+
+    Every call returns a fresh module with its own initialisation, drawn from torch's
+    global generator, on the CPU.
+    """
+
+    def normaliser(self) -> nn.Module | None:
+        """A module that is a :class:`Normaliser`, or None where observations are used raw."""
+
+    def encoder(self) -> nn.Module | None:
+        """``[B, *observation] -> [B, features]``, or None: actor and critic take observations."""
+
+    def actor(self, heads: Mapping[str, int]) -> nn.Module:
+        """``[B, features] -> tuple of [B, size]``, one linear head per entry, in that order."""
+
+    def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module:
+        """``([B, features], [B, A]) -> [M, B, outputs]``; without ``action``, features only.
+
+        The members are separately initialised and never share a head.
+        """
+
+
+@dataclass(frozen=True)
+class NetworkContext:
+    """Input and output sizes follow from the environment."""
+
+    spec: EnvironmentSpec
+
+
+# --- masks and execution ----------------------------------------------------------------
+
+
+class MaskScheme(Protocol):
+    """Which weights of one network live."""
+
+    @property
+    def target(self) -> str:
+        """The network it is for: a role of the agent, such as ``critic``, or ``all``."""
+
+    def draw(
+        self, parameters: Mapping[str, Tensor], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Boolean masks (True: the weight lives) by parameter name.
+
+        ``parameters`` are all of one network's, in the module's order. Parameters left
+        out of the answer stay dense. Only ``generator`` may be drawn from.
+        """
+
+
+@dataclass(frozen=True)
+class MaskContext:
+    """Empty on purpose: a mask follows from its options, the shapes and the generator."""
+
+
+class Execution(Protocol):
+    """How kept weights are stored and multiplied."""
+
+    def attach(self, module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+        """The module with the masks in force. Called once, on the learner's device."""
+
+    def constrain_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Zero the gradients of removed weights; called between backward and step."""
+
+    def reapply(self) -> None:
+        """Put every removed weight back to zero, after weights were loaded or reset."""
+
+
+@dataclass(frozen=True)
+class ExecutionContext:
+    """Where the networks live."""
+
+    device: torch.device
+
+
+# --- losses -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One step of an update, in the order in which the loss lists them.
+
+    With ``modules``, ``run(batch)`` returns the objective, which is minimised over the
+    parameters of these modules, and metrics. Without, it changes what it must by itself
+    (a target average) and returns None and metrics.
+    """
+
+    name: str
+    run: Callable[[Batch], tuple[Tensor | None, Metrics]]
+    modules: tuple[nn.Module, ...] = ()
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    """Optimizer options that this phase fixes, such as ``{"lr": 1e-4, "weight_decay": 0.0}``."""
+
+
+@dataclass(frozen=True)
+class Returns:
+    """How a loss wants rewards summed by the data source."""
+
+    gamma: float
+    """Discount per agent step, in [0, 1]."""
+    n_step: int = 1
+    """Rewards summed before bootstrapping, at least 1."""
+
+
+class Loss(Protocol):
+    """An algorithm: an ``nn.Module`` that owns actor, critics and targets."""
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """The update, in order. The learner makes one optimizer per phase with modules."""
+
+    @property
+    def returns(self) -> Returns: ...
+
+    def prepare(self, batch: TensorDictBase) -> Batch:
+        """Normalise, augment and encode a sampled batch (keys: :class:`DataSource`)."""
+
+    def act(self, observation: Tensor, *, explore: bool) -> Tensor:
+        """``[N, *observation] -> [N, A]``, normalised inside; no gradients."""
+
+    def set_progress(self, agent_steps: int) -> None:
+        """Told before acting and learning at each iteration; moves schedules, without a sync."""
+
+
+class Parts(Protocol):
+    """Hands a loss its networks, already masked and on the learner's device."""
+
+    def normaliser(self) -> Any: ...
+    def encoder(self) -> nn.Module | None: ...
+    def actor(self, heads: Mapping[str, int]) -> nn.Module: ...
+    def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """What a loss is made of."""
+
+    spec: EnvironmentSpec
+    parts: Parts
+    device: torch.device
+
+
+# --- optimizers -------------------------------------------------------------------------
+
+
+class OptimizerFactory(Protocol):
+    """Makes one optimizer per phase."""
+
+    def __call__(
+        self, parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any]
+    ) -> torch.optim.Optimizer:
+        """An optimizer for one phase; ``overrides`` are options that the phase fixes."""
+
+
+@dataclass(frozen=True)
+class OptimizerContext:
+    """Where the parameters live."""
+
+    device: torch.device
+
+
+# --- data -------------------------------------------------------------------------------
+
+
+class DataSource(Protocol):
+    """Decides what is learned from, and when.
+
+    Batches are TensorDicts of batch size ``[B]``, on the learner's device: ``observation``
+    ``[B, *observation]``, ``action`` ``[B, A]``, and under ``next``: ``observation``
+    ``[B, *observation]`` (the one to bootstrap from), ``reward`` ``[B, 1]`` (the n-step
+    sum), ``discount`` ``[B, 1]`` (gamma to the number of rewards summed, and 0 where a
+    true termination lies in the window; a time limit keeps it).
+    """
+
+    def extend(self, transitions: TensorDictBase) -> None:
+        """Take what was just collected, ``[N, T]``, in order, as TorchRL's collectors give it."""
+
+    def batches(self) -> Iterator[TensorDictBase]:
+        """The batches to learn from now."""
+
+    def __len__(self) -> int:
+        """Transitions held."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the source will hold when full."""
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write what is new into new files of ``folder``; return the small rest of the state.
+
+        The answer's ``"files"`` lists every file of ``folder`` that the state needs. Files
+        named by an earlier answer are never changed, so that the earlier checkpoint stays
+        good until the new one is on disk; core then deletes the files no longer named.
+        """
+
+    def load(self, folder: Path, state: Mapping[str, Any]) -> None:
+        """Restore what ``save`` answered."""
+
+
+@dataclass(frozen=True)
+class DataContext:
+    """What a data source must know of the rest of the agent."""
+
+    spec: EnvironmentSpec
+    returns: Returns
+    count: int
+    """Environments that feed it, ``N``."""
+    device: torch.device
+    seed: int
+    run_dir: Path | None = None
+    """For memory-mapped storage; None when nothing is to be allocated (``describe``)."""
+
+
+# --- watching ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run, as watchers and loggers see it."""
+
+    name: str
+    directory: Path
+    config: Mapping[str, Any]
+    """The resolved configuration as plain Python."""
+
+
+class Logger(Protocol):
+    """Receives scalars; never changes the run. One that raises is disabled with a warning."""
+
+    def write(self, step: int, scalars: Mapping[str, float]) -> None:
+        """``step`` counts environment frames."""
+
+    def video(self, step: int, path: Path) -> None:
+        """An evaluation episode was recorded."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoggerContext:
+    """The run to log; ``resumed`` if its earlier part was logged by another process."""
+
+    run: RunInfo
+    resumed: bool

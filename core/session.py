@@ -1,0 +1,154 @@
+"""Drives a run for the command line: progress, loggers, watchers, signals, last words."""
+
+from __future__ import annotations
+
+import signal
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from core.errors import RunStopped
+from core.protocols import LoggerContext, RunInfo
+from core.record import amend_record
+
+if TYPE_CHECKING:
+    from core.config import RunConfig
+    from core.loop import Event, Run
+    from core.plugins import Plugins
+    from core.protocols import Logger
+
+FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+
+
+@dataclass
+class StopRequest:
+    """Set by Ctrl-C or SIGTERM; the loop looks at it between iterations."""
+
+    signal: int | None = None
+
+    def __call__(self) -> bool:
+        return self.signal is not None
+
+    @contextmanager
+    def listening(self, console: Console) -> Iterator[None]:
+        """The first signal asks for a clean stop, the second one ends the process at once."""
+        previous = {}
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            self.signal = number
+            console.print("stopping: writing a checkpoint (again to stop without one)")
+            signal.signal(number, signal.SIG_DFL)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+class Loggers:
+    """The preset's loggers. One that raises is reported once and left out from then on."""
+
+    def __init__(self, config: RunConfig, info: RunInfo, resumed: bool) -> None:
+        self._loggers: dict[str, Logger] = {}
+        for selection in config.loggers:
+            context = LoggerContext(info, resumed)
+            self._loggers[selection.title] = selection.build(context)
+
+    def call(self, method: str, *arguments: Any) -> None:
+        for title, logger in list(self._loggers.items()):
+            try:
+                getattr(logger, method)(*arguments)
+            except Exception as error:
+                del self._loggers[title]
+                warnings.warn(
+                    f"{title} failed and is left out from now on: {error!r}", stacklevel=2
+                )
+
+
+class Session:
+    """One process's share of a run."""
+
+    def __init__(self, run: Run, plugins: Plugins, info: RunInfo, stop: StopRequest) -> None:
+        self.run = run
+        self.plugins = plugins
+        self.info = info
+        self.stop = stop
+
+    def drive(self, console: Console, resumed: bool) -> int:
+        """Run to the end, a signal or a failure; returns the process's exit code."""
+        from core.progress import ProgressView
+
+        loggers = Loggers(self.run.experiment.config, self.info, resumed)
+        self.plugins.tell("run_started", run=self.info, resumed=resumed)
+        outcome = "failed"
+        try:
+            view = ProgressView(console, self.run.options.frames, self.run.counters.frames)
+            with self.stop.listening(console), view:
+                for event in self.run.events():
+                    self._dispatch(event, loggers)
+                    view.show(event)
+            outcome = "finished" if self.run.counters.finished else "interrupted"
+        except RunStopped as error:
+            console.print(self._failure(error), highlight=False, markup=False)
+            return FAILED
+        finally:
+            loggers.call("close")
+            step = self.run.counters.frames
+            self.plugins.tell("run_finished", run=self.info, step=step, outcome=outcome)
+            ended = datetime.now(UTC).isoformat(timespec="seconds")
+            amend_record(self.info.directory, outcome=outcome, frames=step, ended=ended)
+        console.print(self._last_words(outcome), highlight=False, markup=False)
+        return FINISHED if outcome == "finished" else 128 + (self.stop.signal or signal.SIGINT)
+
+    def _dispatch(self, event: Event, loggers: Loggers) -> None:
+        from core import loop
+
+        match event:
+            case loop.Logged():
+                loggers.call("write", event.step, event.scalars)
+            case loop.Evaluated():
+                loggers.call("write", event.step, event.scalars)
+                if event.video is not None:
+                    loggers.call("video", event.step, event.video)
+                self._tell("evaluated", step=event.step, metrics=event.scalars)
+            case loop.Saved():
+                self._tell("checkpoint_saved", step=event.step, path=event.path)
+            case _:
+                pass
+
+    def _tell(self, watch: str, **arguments: Any) -> None:
+        self.plugins.tell(watch, run=self.info, **arguments)
+
+    def _failure(self, error: RunStopped) -> str:
+        saved = self.run.counters.saved
+        if saved >= 0:
+            kept = f"last good checkpoint: frame {saved:,}, {self.info.directory / 'checkpoint'}"
+        else:
+            kept = "no checkpoint had been written yet (see checkpoint.every)"
+        metrics = self.info.directory / "metrics.jsonl"
+        return f"stopped: {error}\n    {kept}\n    metrics: {metrics}"
+
+    def _last_words(self, outcome: str) -> str:
+        frames = self.run.counters.frames
+        if outcome == "finished":
+            return f"finished: {frames:,} frames; {self.info.directory}"
+        return (
+            f"stopped at frame {frames:,}; go on with:\n"
+            f"    python -m core resume {self.info.directory}"
+        )
+
+
+def show_start(console: Console, directory: Path, lines: Mapping[str, str]) -> None:
+    """What a run prints before it starts."""
+    for title, text in ({"run directory": str(directory)} | dict(lines)).items():
+        console.print(f"{title}: {text}", highlight=False, markup=False)

@@ -1,0 +1,39 @@
+"""What is about to run, in a few lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.masks import kept
+
+if TYPE_CHECKING:
+    from core.experiment import Agent, Experiment
+
+
+def count_parameters(agent: Agent, role: str) -> tuple[int, int]:
+    """Parameters of a network in all, and those that live."""
+    shapes = agent.parts.initial[role]
+    alive = kept(shapes, agent.masks.masks.get(role, {}))
+    return sum(shape.numel() for shape in shapes.values()), alive
+
+
+def readable_bytes(count: int) -> str:
+    """``21.3 GB``, decimal."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
+
+
+def summary(experiment: Experiment) -> dict[str, str]:
+    """Environment, networks, data and device, a line each."""
+    agent, config = experiment.agent, experiment.config
+    lines = {"environment": experiment.environments.description}
+    for role in agent.parts.modules:
+        total, alive = count_parameters(agent, role)
+        share = f"{alive:,} kept ({alive / total:.1%})" if alive != total else "dense"
+        lines[role] = f"{total:,} parameters, {share}"
+    held = readable_bytes(experiment.data.bytes)
+    lines["data"] = f"{config.data.component.name}, {held} when full"
+    lines["device"] = str(agent.device)
+    return lines
