@@ -1,0 +1,1 @@
+"""The built-in plugins: one folder per kind. Third parties use a package of their own."""
