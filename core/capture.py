@@ -49,7 +49,7 @@ class Captured:
 
     def _on_side_stream(self, batch: TensorDictBase) -> Metrics:
         # A capture runs on a stream of its own; what is warmed up must not sit on the default.
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             metrics = self._step(batch)

@@ -33,13 +33,13 @@ class PhaseStep:
         self.optimizer = make(self.parameters, phase.optimizer) if self.parameters else None
         self._run = phase.run
 
-    def compile(self, parameters: Iterable[nn.Parameter]) -> None:
+    def compile(self, parameters: Iterable[nn.Parameter], backend: str) -> None:
         """Compile the objective; ``parameters`` are all that the loss trains."""
         if self.optimizer is None:
             return
         own = {id(parameter) for parameter in self.parameters}
         others = [p for p in parameters if p.requires_grad and id(p) not in own]
-        compiled = torch.compile(self.phase.run)
+        compiled = torch.compile(self.phase.run, backend=backend)
 
         def run(batch: Batch) -> tuple[Tensor | None, Metrics]:
             # A compiled backward computes the gradient of every input that asks for one,
@@ -83,15 +83,15 @@ class Learner:
         self._run: Callable[[TensorDictBase], Metrics] = self.step
         self._prepare = self.loss.prepare
 
-    def compile(self) -> None:
+    def compile(self, backend: str = "inductor") -> None:
         """Compile the networks' passes; on CUDA, capture the whole update in a CUDA graph too.
 
         State must be loaded before the first update: a capture keeps to the tensors it saw.
         """
         parameters = list(self.loss.parameters())  # type: ignore[attr-defined]
-        self._prepare = torch.compile(self.loss.prepare)
+        self._prepare = torch.compile(self.loss.prepare, backend=backend)
         for step in self.steps:
-            step.compile(parameters)
+            step.compile(parameters, backend)
         if self.device.type == "cuda":
             from core.capture import Captured
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,8 +59,11 @@ class MaskSet:
 
 
 def _role_seed(seed: int, role: str) -> int:
-    """A generator seed of its own for every role, the same on every machine."""
-    return (seed * 1_000_003 + int.from_bytes(role.encode(), "big")) % (2**63)
+    """A generator seed of its own for every role, the same on every machine.
+
+    Hashed into 32 bits, because torch's CPU generator looks at no more of a seed.
+    """
+    return int.from_bytes(sha256(f"{seed}/{role}".encode()).digest()[:4], "big")
 
 
 def removed_weights_are_zero(module: nn.Module, masks: Mapping[str, Tensor]) -> bool:

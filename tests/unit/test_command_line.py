@@ -1,0 +1,207 @@
+"""The verbs, in this process: exit codes, messages, what is on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.cli import main
+from core.loop import Run
+from tests.conftest import PRESETS
+
+QUICKSTART = str(PRESETS / "quickstart.yaml")
+
+
+def metrics(directory: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics, wall times left out."""
+    lines = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if not k.startswith("time/")} for line in lines]
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(directory / "checkpoint" / "state.pt", weights_only=True)
+    return dict(state["learner"]["loss"])
+
+
+def same(a: Path, b: Path) -> bool:
+    """Metrics and weights of two runs, bit for bit."""
+    first, second = weights(a), weights(b)
+    equal = first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
+    return equal and metrics(a) == metrics(b)
+
+
+def test_a_run_leaves_its_record(tiny: Path, tmp_path: Path, capsys: Any) -> None:
+    directory = tmp_path / "run"
+    assert main(["run", str(tiny), "--run-dir", str(directory)]) == 0
+    out = capsys.readouterr().out
+    assert f"run directory: {directory}" in out
+    assert "finished: 600 frames" in out
+
+    record = json.loads((directory / "run.json").read_text())
+    assert record["outcome"] == "finished"
+    assert record["frames"] == 600
+    by_place = {component["at"]: component for component in record["components"]}
+    assert by_place["masks.0"]["name"] == "erdos_renyi"
+    assert by_place["masks.0"]["options"]["sparsity"] == 0.8
+    assert by_place["loss"]["provider"]["distribution"] == "openwork"
+    assert record["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert record["set_by"]["data.capacity"] == f"{tiny}:5"
+
+    lines = metrics(directory)
+    steps = [line["step"] for line in lines if "loss/critic" in line]
+    assert steps[-1] == 600
+    assert all(b - a == 100 for a, b in zip(steps, steps[1:], strict=False))
+    evaluations = [line for line in lines if "eval/return" in line]
+    assert [line["step"] for line in evaluations] == [200, 400, 600]
+    assert any("train/return" in line for line in lines)
+
+
+def test_the_same_seed_gives_the_same_run(tiny: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert main(["run", str(tiny), "--run-dir", str(tmp_path / name)]) == 0
+    assert main(["run", str(tiny), "seed=1", "--run-dir", str(tmp_path / "c")]) == 0
+    assert same(tmp_path / "a", tmp_path / "b")
+    assert not same(tmp_path / "a", tmp_path / "c")
+
+
+def test_evaluation_does_not_disturb_training(tiny: Path, tmp_path: Path) -> None:
+    for name, every in (("often", 100), ("never", 1_000_000)):
+        arguments = ["run", str(tiny), f"evaluation.every={every}"]
+        assert main([*arguments, "--run-dir", str(tmp_path / name)]) == 0
+    a, b = weights(tmp_path / "often"), weights(tmp_path / "never")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize(
+    ("stop_at", "overrides"),
+    [
+        (150, []),  # in the random phase
+        (334, []),
+        (400, ["environment.count=3"]),
+        (500, ["collect.steps=7"]),
+    ],
+)
+def test_stopped_and_resumed_equals_undisturbed(
+    tiny: Path, tmp_path: Path, monkeypatch: Any, stop_at: int, overrides: list[str]
+) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main(["run", str(tiny), *overrides, "--run-dir", str(whole)]) == 0
+
+    iterate = Run._iterate
+
+    def interrupt(self: Run, transitions: Any) -> None:
+        iterate(self, transitions)
+        if self.counters.frames >= stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "_iterate", interrupt)
+        assert main(["run", str(tiny), *overrides, "--run-dir", str(parts)]) == 130
+    assert main(["resume", str(parts)]) == 0
+    assert same(whole, parts)
+
+
+def test_killed_without_warning_and_resumed_equals_undisturbed(tiny: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert main(["run", str(tiny), "--run-dir", str(whole)]) == 0
+    killer = (
+        "import os, signal, sys; from core.loop import Run; old = Run._iterate\n"
+        "def iterate(self, t):\n"
+        "    old(self, t)\n"
+        "    if self.counters.frames >= 457: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Run._iterate = iterate\n"
+        "from core.cli import main; main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", killer, "run", str(tiny), "--run-dir", str(parts)]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
+    assert main(["resume", str(parts)]) == 0
+    assert same(whole, parts)
+
+
+def test_sigterm_stops_cleanly(tiny: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    iterate = Run._iterate
+
+    def terminate(self: Run, transitions: Any) -> None:
+        iterate(self, transitions)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Run, "_iterate", terminate)
+    assert main(["run", str(tiny), "--run-dir", str(tmp_path / "run")]) == 143
+    assert f"python -m core resume {tmp_path / 'run'}" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["outcome"] == "interrupted"
+
+
+def test_resume_to_more_frames(tiny: Path, tmp_path: Path, capsys: Any) -> None:
+    run = tmp_path / "run"
+    assert main(["run", str(tiny), "frames=300", "--run-dir", str(run)]) == 0
+    assert main(["resume", str(run)]) == 2
+    assert "all 300 frames are done; give more" in capsys.readouterr().err
+    assert main(["resume", str(run), "frames=400"]) == 0
+    assert metrics(run)[-1]["step"] == 400
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "seed=1"], "give at least one preset file"),
+        (["run", str(PRESETS / "quikstart.yaml")], "Did you mean 'quickstart.yaml'"),
+        (["run", QUICKSTART, "environment.task=walker-wlak"], "Did you mean 'walker-walk'"),
+        (["run", QUICKSTART, "environment.task=wolker-walk"], "environment.task"),
+        (["run", QUICKSTART, "masks.0.target=critc"], "actor, critic, all"),
+        (["run", QUICKSTART, "device=cuda"], "no CUDA device"),
+        (["run", QUICKSTART, "network=drq_cnn"], "needs pixel observations"),
+        (["run", QUICKSTART, "data.capacity=1_000_000_000_000"], "data.capacity"),
+        (["run", QUICKSTART, "--plugin", "gone.py"], "there is no such file"),
+        (["resume", "nowhere"], "not a run directory"),
+        (["describe", QUICKSTART, "loss.gamma=2"], "loss.gamma"),
+    ],
+)
+def test_a_mistake_is_one_message_and_exit_code_2(
+    arguments: list[str], expected: str, capsys: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if torch.cuda.is_available() and "device=cuda" in arguments:
+        pytest.skip("there is a CUDA device")
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert "Traceback" not in captured.err
+    # nothing is left behind, least of all an empty run
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_run_directory_is_never_overwritten(tiny: Path, tmp_path: Path, capsys: Any) -> None:
+    run = tmp_path / "run"
+    assert main(["run", str(tiny), "frames=100", "--run-dir", str(run)]) == 0
+    before = (run / "metrics.jsonl").read_bytes()
+    assert main(["run", str(tiny), "--run-dir", str(run)]) == 2
+    assert "python -m core resume" in capsys.readouterr().err
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_may_not_change_on_resume(tiny: Path, tmp_path: Path, capsys: Any) -> None:
+    run = tmp_path / "run"
+    assert main(["run", str(tiny), "frames=100", "--run-dir", str(run)]) == 0
+    assert main(["resume", str(run), "loss.gamma=0.5"]) == 2
+    assert "'loss' cannot change" in capsys.readouterr().err
+
+
+def test_describe_prints_what_json_holds(capsys: Any) -> None:
+    assert main(["describe", QUICKSTART, "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    critic = next(n for n in described["networks"] if n["role"] == "critic")
+    assert critic["kept"] == pytest.approx(0.2 * critic["parameters"], rel=1e-3)
+    total = sum(torch.Size(layer["shape"]).numel() for layer in critic["layers"])
+    assert total == critic["parameters"]
+    assert main(["describe", QUICKSTART]) == 0
+    table = capsys.readouterr().out
+    assert f"{critic['parameters']:,} parameters, {critic['kept']:,} kept" in table
+    assert "members.0.trunk.blocks.0.expand.weight" in table
