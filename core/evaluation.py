@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.experiment import EVALUATION_SEED
 from core.policy import deterministic_action
-from core.randomness import untouched_randomness
+from core.randomness import derived_seed, untouched_randomness
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -61,7 +60,7 @@ class Evaluator:
         self._environments = environments
         self._loss = loss
         self._device = device
-        self._seed = seed + EVALUATION_SEED
+        self._seed = seed
         self._stop = stop
         self._made: dict[int, EnvBase] = {}
 
@@ -73,9 +72,11 @@ class Evaluator:
         result = Evaluation()
         with untouched_randomness():
             while (left := episodes - len(result.returns)) > 0:
-                seed = self._seed + 1_009 * step + len(result.returns)
+                purpose = f"evaluation at {step}, episode {len(result.returns)}"
                 first = video if not result.returns else None
-                if not self._round(min(left, AT_ONCE), seed, first, result):
+                if not self._round(
+                    min(left, AT_ONCE), derived_seed(self._seed, purpose), first, result
+                ):
                     return None
         return result
 

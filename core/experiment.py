@@ -22,7 +22,7 @@ from core.protocols import (
     NetworkContext,
     OptimizerContext,
 )
-from core.randomness import seed_everything
+from core.randomness import derived_seed, seed_everything
 
 if TYPE_CHECKING:
     from torchrl.collectors import Collector
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
     from core.policy import Policy
     from core.protocols import DataSource, Environments, EnvironmentSpec
-
-EVALUATION_SEED = 1_000_003
-"""Added to the run's seed for evaluation environments, so that they meet other starts."""
 
 
 @dataclass
@@ -137,7 +134,7 @@ def build_data(config: RunConfig, agent: Agent, run_dir: Path | None) -> DataSou
         returns=agent.loss.returns,
         count=config.count,
         device=agent.device,
-        seed=config.run.seed,
+        seed=derived_seed(config.run.seed, "replay"),
         run_dir=run_dir,
     )
     source: DataSource = config.data.build(context)

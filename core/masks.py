@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from core.randomness import derived_seed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +30,7 @@ class MaskSet:
 
     def draw(self, role: str, module: nn.Module, scheme: MaskScheme) -> dict[str, Tensor]:
         """Draw the masks of one network; the draw depends on the seed and the role only."""
-        generator = torch.Generator().manual_seed(_role_seed(self.seed, role))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, role))
         parameters = dict(module.named_parameters())
         drawn = scheme.draw(parameters, generator)
         for name, mask in drawn.items():
@@ -56,14 +57,6 @@ class MaskSet:
                     current[name].copy_(mask)
                 else:
                     current[name] = mask
-
-
-def _role_seed(seed: int, role: str) -> int:
-    """A generator seed of its own for every role, the same on every machine.
-
-    Hashed into 32 bits, because torch's CPU generator looks at no more of a seed.
-    """
-    return int.from_bytes(sha256(f"{seed}/{role}".encode()).digest()[:4], "big")
 
 
 def removed_weights_are_zero(module: nn.Module, masks: Mapping[str, Tensor]) -> bool:

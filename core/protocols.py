@@ -309,6 +309,7 @@ class DataContext:
     """Environments that feed it, ``N``."""
     device: torch.device
     seed: int
+    """For the source's own generator; no other generator of the run has it."""
     run_dir: Path | None = None
     """For memory-mapped storage; None when nothing is to be allocated (``describe``)."""
 

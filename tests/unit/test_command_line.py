@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -58,7 +59,7 @@ def test_a_run_leaves_its_record(tiny: Path, tmp_path: Path, capsys: Any) -> Non
     lines = metrics(directory)
     steps = [line["step"] for line in lines if "loss/critic" in line]
     assert steps[-1] == 600
-    assert all(b - a == 100 for a, b in zip(steps, steps[1:], strict=False))
+    assert all(b - a == 100 for a, b in itertools.pairwise(steps))
     evaluations = [line for line in lines if "eval/return" in line]
     assert [line["step"] for line in evaluations] == [200, 400, 600]
     assert any("train/return" in line for line in lines)

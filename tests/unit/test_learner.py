@@ -133,10 +133,12 @@ def test_the_actor_phase_does_not_pay_for_the_critics_weight_gradients(agent):
     assert got == flops()
 
 
-def test_the_encoder_learns_from_the_critic_alone():
-    loss = make_learner(DRQ_DDPG, DRQ).loss
+@pytest.mark.parametrize("agent", ["drq", "pixel_sac"])
+def test_the_encoder_learns_from_the_critic_alone(agent):
+    options, network, spec = AGENTS[agent]
+    loss = make_learner(options, network).loss
     phases = {phase.name: phase for phase in loss.phases}
-    shared = loss.prepare(make_batch(PIXELS))
+    shared = loss.prepare(make_batch(spec))
     encoder = list(loss.encoder.parameters())
     objective, _ = phases["actor"].run(shared)
     assert all(g is None for g in torch.autograd.grad(objective, encoder, allow_unused=True))
