@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import imageio.v3 as imageio
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -54,7 +54,8 @@ class TensorBoardLogger:
             height=height, width=width, colorspace=3, encoded_image_string=bytes(gif)
         )
         summary = Summary(value=[Summary.Value(tag="eval/video", image=image)])
-        self._open(step).file_writer.add_summary(summary, step)
+        writer: Any = self._open(step).file_writer  # torch types it as None
+        writer.add_summary(summary, step)
 
     def close(self) -> None:
         if self._writer is not None:
