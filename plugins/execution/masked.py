@@ -1,0 +1,68 @@
+"""Dense weights, held at zero where the mask removes them: runs anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, final
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@final
+class Masked:
+    """Zero the removed weights once, then their gradients at every update.
+
+    With a zero gradient Adam's moments stay zero, and so do the step and the decay of a zero
+    weight: it never moves, exactly, without being touched after the step. A target made by
+    copying the module has the same zeros, and averaging keeps them. (Ma et al. 2025 multiply
+    the whole update by the mask instead: the same weights, but moments of removed ones.)
+
+    A parameter whose mask keeps everything is left alone, so that a sparsity of zero trains
+    bit for bit as no mask does.
+    """
+
+    def __init__(self) -> None:
+        self._attached: list[tuple[nn.Parameter, Tensor]] = []
+        # By identity, since tensors compare by value; _attached keeps the ids from reuse.
+        # In the weights' own type: multiplying by booleans is 2 to 4 times slower.
+        self._factors: dict[int, Tensor] = {}
+
+    def attach(self, module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+        """Zero the removed weights of ``module``; it is returned itself.
+
+        Raises:
+            KeyError: a mask names no parameter of the module.
+        """
+        parameters = dict(module.named_parameters())
+        self._attached += [(parameters[name], mask) for name, mask in masks.items()]
+        self.reapply()
+        return module
+
+    def constrain_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Zero the gradients of removed weights, in place; parameters without masks pass."""
+        gradients, factors = [], []
+        for parameter in parameters:
+            factor = self._factors.get(id(parameter))
+            if factor is not None and parameter.grad is not None:
+                gradients.append(parameter.grad)
+                factors.append(factor)
+        if gradients:
+            torch._foreach_mul_(gradients, factors)
+
+    @torch.no_grad()
+    def reapply(self) -> None:
+        """Put every removed weight back to zero; masks that were changed in place count."""
+        for parameter, mask in self._attached:
+            if mask.all():
+                self._factors.pop(id(parameter), None)
+                continue
+            factor = self._factors.get(id(parameter))
+            if factor is None:
+                factor = self._factors[id(parameter)] = torch.empty_like(parameter)
+            # In place: a captured update goes on reading the same memory.
+            factor.copy_(mask)
+            # Not a product: that would keep a NaN, and make negative zeros.
+            parameter.masked_fill_(factor == 0, 0.0)
