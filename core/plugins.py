@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, is_dataclass, replace
@@ -187,6 +188,8 @@ def _import_file(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    # dataclasses look postponed annotations up in the module of that name
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 

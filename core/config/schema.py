@@ -33,6 +33,7 @@ class EvaluationOptions:
     every: int | None = 10_000
     """Environment frames between evaluations; null: only at the end."""
     episodes: int = 10
+    """Episodes of each evaluation, at least 1."""
     final_episodes: int | None = None
     """Episodes of the last evaluation; null: as many as of the others."""
 

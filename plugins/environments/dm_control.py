@@ -13,10 +13,10 @@ import torch
 
 from core.api import EnvironmentSpec, OptionError, RunStopped, UserError, did_you_mean
 from plugins.environments import rendering
-from plugins.environments.batched import BatchedEnv
 
 if TYPE_CHECKING:
     from plugins.environments import DMControlOptions
+    from plugins.environments.batched import BatchedEnv
 
 Array = np.ndarray[Any, Any]
 FAST_FLAGS = {"shadow": False, "reflection": False}
@@ -50,6 +50,8 @@ class DMControlEnvironments:
 
     def make(self, count: int, seed: int) -> BatchedEnv:
         """``count`` environments in this process."""
+        from plugins.environments.batched import BatchedEnv
+
         return BatchedEnv(
             lambda own_seed: DMControlSimulator(self._options, own_seed), self.spec, count, seed
         )

@@ -13,12 +13,12 @@ import numpy as np
 
 from core.api import EnvironmentSpec, OptionError, UserError, did_you_mean
 from plugins.environments import rendering
-from plugins.environments.batched import BatchedEnv, Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from plugins.environments import GymnasiumOptions
+    from plugins.environments.batched import BatchedEnv, Bounds
 
 Array = np.ndarray[Any, Any]
 
@@ -44,6 +44,8 @@ class GymnasiumEnvironments:
 
     def make(self, count: int, seed: int) -> BatchedEnv:
         """``count`` environments in this process."""
+        from plugins.environments.batched import BatchedEnv
+
         return BatchedEnv(
             lambda own_seed: GymnasiumSimulator(self._options, own_seed),
             *(self.spec, count, seed, self._bounds),

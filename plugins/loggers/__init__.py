@@ -26,9 +26,11 @@ class WandbOptions:
     """Options of ``wandb``."""
 
     project: str = "openwork"
+    """The project that the run goes into."""
     entity: str | None = None
     """The team or user; null: the account's default."""
     group: str | None = None
+    """A name that gathers runs, such as the seeds of one experiment; null: none."""
     mode: Literal["online", "offline", "disabled"] | None = None
     """null: as the environment variable WANDB_MODE says."""
 
