@@ -165,7 +165,7 @@ class Means:
             self._bad = torch.full_like(values, -1, dtype=torch.int64)
         self._sums += values
         self._count += 1
-        fresh = ~torch.isfinite(values) & (self._bad < 0)
+        fresh = torch.isfinite(values).logical_not() & (self._bad < 0)
         self._bad.masked_fill_(fresh, update)
 
     def first_non_finite(self) -> tuple[int, str] | None:

@@ -6,15 +6,16 @@ and never moved), and reading one on the host (``.item()``, ``bool()``, ``.tolis
 ``DataDependentOutputException``. Moving explicitly (``.to``, ``.cpu``) is allowed by fake tensors;
 :class:`NoTransfers` forbids it as well.
 
-The claimed device is of type ``lazy``, not ``cuda``: a CPU build of PyTorch can run autograd
-for it, and aborts at the first CUDA backward for want of a CUDA runtime. To fake tensors one
-type is as foreign to the CPU as the other. What chooses by ``device.type == "cuda"`` is to be
-tested apart.
+Two devices are claimed. ``CUDA`` is what an agent will meet, but a CPU build of PyTorch aborts
+in autograd for it, for want of a CUDA runtime: there :func:`without_backward` stands in
+for the backward passes, and forward passes, masking, norms, optimizer steps and averaging are
+checked. ``LAZY`` is a device type for which a CPU build does run autograd, and as foreign to CPU
+tensors: there whole updates are checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -26,7 +27,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.optim import optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-DEVICE = torch.device("lazy:0")
+LAZY = torch.device("lazy:0")
+CUDA = torch.device("cuda:0")
 
 
 class Transfer(AssertionError):
@@ -49,33 +51,37 @@ class NoTransfers(TorchDispatchMode):
 
 
 class Mode(FakeTensorMode):
-    """A fake mode that copies of its tensors (target networks) share."""
+    """A fake mode that copies of its tensors (target networks) share, and the claimed device."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(allow_non_fake_inputs=False)
+        self.claimed = device
 
     def __deepcopy__(self, memo: Any) -> Mode:
         return self
 
 
 @contextmanager
-def fake_cuda() -> Iterator[FakeTensorMode]:
-    """Inside, tensors are fakes; make the agent's on ``DEVICE`` or with :func:`claim`."""
-    mode = Mode(allow_non_fake_inputs=False)
+def fake_device(device: torch.device) -> Iterator[Mode]:
+    """Inside, tensors are fakes; make the agent's on ``device`` or with :func:`claim`."""
+    mode = Mode(device)
     known = optimizer._get_fused_kernels_supported_devices()
     # PyTorch's optimizers ask a list of device types whether they may use their fused kernel.
     ask = "_get_fused_kernels_supported_devices"
-    allowed = patch.object(optimizer, ask, lambda: [*known, DEVICE.type])
+    allowed = patch.object(optimizer, ask, lambda: [*known, device.type])
     with mode, NoTransfers(), allowed:
         yield mode
 
 
-def claim(mode: FakeTensorMode, tensor: Tensor) -> Tensor:
-    """A fake of ``tensor`` that claims ``DEVICE``; a parameter stays one."""
+def claim(mode: Mode, tensor: Tensor) -> Tensor:
+    """A fake of ``tensor`` that claims the mode's device; a parameter stays one."""
     with unset_fake_temporarily():
         shell = torch.empty_like(tensor, device="meta", requires_grad=False)
-    fake = FakeTensor(mode, shell, DEVICE)
+    fake = FakeTensor(mode, shell, mode.claimed)
     return nn.Parameter(fake, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
 
 
-def claim_module(mode: FakeTensorMode, module: nn.Module) -> nn.Module:
+def claim_module(mode: Mode, module: nn.Module) -> nn.Module:
     """Replace every parameter and buffer of ``module`` by a fake; in place."""
     for child in module.modules():
         for store in (child._parameters, child._buffers):
@@ -85,6 +91,18 @@ def claim_module(mode: FakeTensorMode, module: nn.Module) -> nn.Module:
     return module
 
 
-def claim_batch(mode: FakeTensorMode, batch: TensorDict) -> dict[Any, Tensor]:
+def claim_batch(mode: Mode, batch: TensorDict) -> dict[Any, Tensor]:
     """A batch's tensors by key, nested keys as tuples; enough of a TensorDict for a loss."""
     return {key: claim(mode, batch[key]) for key in batch.keys(True, True)}
+
+
+@contextmanager
+def without_backward() -> Iterator[None]:
+    """Gradients are zeros on the parameters' device; no graph is built."""
+
+    def zeros(outputs: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        assert outputs.ndim == 0
+        return tuple(torch.zeros_like(tensor) for tensor in inputs)
+
+    with torch.no_grad(), patch.object(torch.autograd, "grad", zeros):
+        yield

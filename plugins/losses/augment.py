@@ -42,12 +42,13 @@ def shift_by_crop(frames: Tensor, offsets: Tensor, pad: int) -> Tensor:
 def shift_by_gather(frames: Tensor, offsets: Tensor, pad: int) -> Tensor:
     """The same as :func:`shift_by_crop` without reading the offsets on the host."""
     height, width = frames.shape[-2:]
-    rows = _sources(offsets[0], height, pad)[:, None, :, None]
-    columns = _sources(offsets[1], width, pad)[:, None, None, :]
+    down, right = offsets.unbind(0)
+    rows = _sources(down, height, pad).view(-1, 1, height, 1)
+    columns = _sources(right, width, pad).view(-1, 1, 1, width)
     return frames.gather(2, rows.expand_as(frames)).gather(3, columns.expand_as(frames))
 
 
 def _sources(offset: Tensor, size: int, pad: int) -> Tensor:
     """``[B] -> [B, size]``: the position each shifted one is read from, clamped to the border."""
     positions = torch.arange(size, device=offset.device) - pad
-    return (positions + offset[:, None]).clamp(0, size - 1)
+    return (positions + offset.unsqueeze(1)).clamp(0, size - 1)

@@ -16,7 +16,7 @@ def least(values: Tensor) -> Tensor:
 
     Ties share the gradient, as with ``jnp.minimum``.
     """
-    return values[0] if values.shape[0] == 1 else values.amin(0)
+    return values.squeeze(0) if values.shape[0] == 1 else values.amin(0)
 
 
 def td_target(reward: Tensor, discount: Tensor, value: Tensor) -> Tensor:

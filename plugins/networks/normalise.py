@@ -42,7 +42,7 @@ class RunningNormaliser(nn.Module):
         batch = observation.detach().double()
         added = batch.shape[0]
         count, mean, squares = self.count, self.mean, self.squares
-        batch_mean = batch[0] if added == 1 else batch.mean(0)
+        batch_mean = batch.squeeze(0) if added == 1 else batch.mean(0)
         delta = batch_mean - mean
         count += added
         mean.addcmul_(delta, added / count)
