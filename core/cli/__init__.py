@@ -26,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for add_parser in (add_run, add_resume, add_describe):
         add_parser(verbs)
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    words = getattr(options, "presets", getattr(options, "overrides", None))
+    if words is None or any(word.startswith("-") for word in rest):
+        parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    words.extend(rest)  # overrides that stand behind an option, which argparse does not expect
     try:
         code: int = options.execute(options)
     except UserError as error:

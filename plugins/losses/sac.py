@@ -1,4 +1,4 @@
-"""Soft actor-critic, as SimBa runs it (Haarnoja et al. 2018; Lee et al. 2024)."""
+"""Soft actor-critic, as SimBa runs it (Haarnoja et al. 2018; Lee et al. 2025)."""
 
 from __future__ import annotations
 

@@ -179,6 +179,18 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
+def test_overrides_may_stand_behind_options(tiny: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["run", "frames=100", str(tiny), "--run-dir", str(run), "seed=9"]) == 0
+    assert json.loads((run / "run.json").read_text())["seed"] == 9
+
+
+def test_an_unknown_flag_is_refused(tiny: Path, capsys: Any) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", str(tiny), "--run-dri", "x"])
+    assert "--run-dri" in capsys.readouterr().err
+
+
 def test_a_run_directory_is_never_overwritten(tiny: Path, tmp_path: Path, capsys: Any) -> None:
     run = tmp_path / "run"
     assert main(["run", str(tiny), "frames=100", "--run-dir", str(run)]) == 0

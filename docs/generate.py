@@ -1,0 +1,129 @@
+"""Write ``docs/reference/options.md`` from the options dataclasses: ``python docs/generate.py``."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import sys
+import textwrap
+import typing
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from core.component import AnyComponent
+from core.config.check import type_name
+from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
+from core.plugins import Plugins
+
+PAGE = Path(__file__).parent / "reference" / "options.md"
+HEAD = """\
+<!-- Made by docs/generate.py from the options dataclasses; do not edit. -->
+
+# Options
+
+Every key that a preset may hold: first those of the run itself, then those of each component,
+by the key that the component stands under. A key with a dot is a key of a nested mapping. An
+option without a default must be given. Every mistake in a preset is one message that names the
+file and the line.
+
+A component stands in a preset as a mapping with its `name`, or as its bare name where no option
+is to be set. `environment` also takes `count`, the number of environments that are stepped side
+by side in one process (a whole number, at least 1, default `1`), whichever component it names.
+"""
+
+
+def field_texts(kind: type) -> dict[str, str]:
+    """The docstring under each field of a class."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for statement, after in zip(body.body, body.body[1:], strict=False):
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            texts[statement.target.id] = inspect.cleandoc(str(after.value.value))
+    return texts
+
+
+def entries(kind: type, defaults: Any = None, prefix: str = "") -> Iterator[str]:
+    """One definition per option; a nested dataclass gives its own fields, dotted."""
+    texts, hints = field_texts(kind), typing.get_type_hints(kind)
+    for field in fields(kind):
+        hint, name = hints[field.name], prefix + field.name
+        default = _default(field) if defaults is None else getattr(defaults, field.name)
+        if is_dataclass(hint) and isinstance(hint, type):
+            if field.name in texts:
+                yield f"`{name}`\n: a mapping. {_flowing(texts[field.name])}\n"
+            yield from entries(hint, None if default is MISSING else default, f"{name}.")
+            continue
+        given = "required" if default is MISSING else f"default `{_yaml(default)}`"
+        text = _flowing(texts.get(field.name, ""))
+        yield f"`{name}`\n: {type_name(hint)}, {given}. {text}".rstrip() + "\n"
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    return MISSING if field.default_factory is MISSING else field.default_factory()
+
+
+def _yaml(value: Any) -> str:
+    """A default as a preset would write it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:_}" if value >= 10_000 else str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_yaml, value))}]"
+    if isinstance(value, float) and 0 < value < 1e-3:
+        digits, exponent = f"{value:e}".split("e")
+        return f"{float(digits)}e{int(exponent)}"
+    return str(value)
+
+
+def _flowing(text: str) -> str:
+    """Docstring text as one line of Markdown."""
+    return " ".join(text.split()).replace("``", "`").replace("None:", "null:")
+
+
+def _sentence(text: str) -> str:
+    text = text.rstrip(".")
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def section(component: AnyComponent) -> str:
+    """A component: its summary, what its options class says, its options."""
+    paragraphs = inspect.cleandoc(component.options.__doc__ or "").split("\n\n")
+    listed = list(entries(component.options)) or ["It has no options.\n"]
+    head = [f"### `{component.name}`", _sentence(component.summary), *map(_flowing, paragraphs)]
+    for word, capabilities in (("Needs", component.needs), ("Provides", component.provides)):
+        if capabilities:
+            head.append(f"{word}: {', '.join(f'`{c}`' for c in sorted(capabilities))}.")
+    return "\n\n".join(head) + "\n\n" + "\n".join(listed)
+
+
+def page() -> str:
+    """The whole page."""
+    plugins = Plugins()
+    plugins.load_built_ins()
+    parts = [HEAD, "## The run\n", _flowing(inspect.cleandoc(RunOptions.__doc__ or "")) + "\n"]
+    parts += entries(RunOptions)
+    for key, kind in {**SINGLE, **LISTED}.items():
+        listed = " (a list)" if key in LISTED else ""
+        parts.append(f"## `{key}`{listed}\n")
+        if key in DEFAULTS:
+            default = DEFAULTS[key]
+            given = f"`{default['name']}`" if isinstance(default, dict) else "none"
+            parts.append(f"May be left out: {given}.\n")
+        parts += [section(component) for component in plugins.components(kind)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

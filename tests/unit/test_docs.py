@@ -1,0 +1,244 @@
+"""The documentation says what the code does: signatures, options, metrics, files, examples."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core import api, hookspecs, protocols
+from core.cli import main
+from core.cli.resume import CHANGEABLE
+from core.config import load, resolve
+from core.plugins import load_plugins
+from tests.conftest import PRESETS
+
+DOCS = PRESETS.parent / "docs"
+DDPG = ["loss={name: ddpg}"]
+
+
+def text(page: str) -> str:
+    return (DOCS / page).read_text(encoding="utf-8")
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text(page), flags=re.DOTALL)
+
+
+def first_column(page: str) -> set[str]:
+    """The names in back-ticks that begin the rows of a page's tables."""
+    rows = [line.split("|")[1] for line in text(page).splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+# --- options ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generator() -> Any:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_options_page_is_up_to_date(generator: Any) -> None:
+    assert text("reference/options.md") == generator.page(), "run: python docs/generate.py"
+
+
+def test_every_option_is_explained() -> None:
+    bare = [
+        line
+        for line in text("reference/options.md").splitlines()
+        if line.startswith(": ") and re.search(r"(required|default `[^`]*`)\.$", line)
+    ]
+    assert bare == []
+
+
+# --- hooks ------------------------------------------------------------------------------
+
+
+def signature(function: ast.FunctionDef) -> str:
+    """A definition without ``self``, docstring and body; properties marked."""
+    arguments = function.args
+    arguments.args = [a for a in arguments.args if a.arg != "self"]
+    kinds = "".join(f"@{ast.unparse(d)} " for d in function.decorator_list)
+    assert function.returns is not None
+    shown = f"{kinds}{function.name}({ast.unparse(arguments)}) -> {ast.unparse(function.returns)}"
+    return shown.replace("@hookspec ", "").replace("p.", "")
+
+
+def members(body: list[ast.stmt]) -> list[str]:
+    """Signatures and fields, in order."""
+    found = [signature(s) if isinstance(s, ast.FunctionDef) else "" for s in body]
+    fields = [ast.unparse(s) if isinstance(s, ast.AnnAssign) else "" for s in body]
+    return [a or b for a, b in zip(found, fields, strict=True) if a or b]
+
+
+def contracts(source: str) -> dict[str, list[str]]:
+    tree = ast.parse(source)
+    return {node.name: members(node.body) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def test_hooks_and_contracts_have_their_exact_signatures() -> None:
+    page = ast.parse("\n".join(blocks("reference/hooks.md", "python")))
+    written = {
+        node.name: members(node.body) for node in page.body if isinstance(node, ast.ClassDef)
+    }
+    functions = [signature(node) for node in page.body if isinstance(node, ast.FunctionDef)]
+
+    specs = contracts(Path(hookspecs.__file__).read_text())
+    assert functions == specs["Offers"] + specs["Watches"]
+    from core import component
+
+    real = contracts(Path(protocols.__file__).read_text())
+    real["Component"] = contracts(Path(component.__file__).read_text())["Component"]
+    assert written == real
+
+
+def test_names_of_the_contracts_are_in_the_api() -> None:
+    page = ast.parse("\n".join(blocks("reference/hooks.md", "python")))
+    names = {node.name for node in page.body if isinstance(node, ast.ClassDef)}
+    assert names <= set(vars(api))
+
+
+# --- a run ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A tiny SAC run, resumed once, and a tiny DDPG run."""
+    folder = tmp_path_factory.mktemp("docs")
+    tiny = folder / "tiny.yaml"
+    tiny.write_text(
+        f"extends: {PRESETS / 'quickstart.yaml'}\n"
+        "frames: 500\n"
+        "environment: {task: cartpole-swingup, time_limit: 2}\n"
+        "network: {actor: {width: 16}, critic: {width: 16, blocks: 1}}\n"
+        "data: {capacity: 400, batch_size: 16, learning_starts: 100}\n"
+        "collect: {random_frames: 200}\n"
+        "evaluation: {every: 200, episodes: 1, final_episodes: 1}\n"
+        "log_every: 100\n"
+        "threads: 1\n"
+    )
+    directories = [folder / "sac", folder / "ddpg"]
+    for directory, overrides in zip(directories, ([], DDPG), strict=True):
+        assert main(["run", str(tiny), *overrides, "--run-dir", str(directory)]) == 0
+    assert main(["resume", str(directories[0]), "frames=600"]) == 0
+    return directories
+
+
+def test_every_metric_is_explained_and_no_other(runs: list[Path]) -> None:
+    logged = {
+        key
+        for directory in runs
+        for line in (directory / "metrics.jsonl").read_text().splitlines()
+        for key in json.loads(line)
+    }
+    assert logged == first_column("reference/metrics.md")
+
+
+def test_the_record_and_the_checkpoint_are_explained(runs: list[Path]) -> None:
+    record = set(json.loads((runs[0] / "run.json").read_text()))
+    state = set(torch.load(runs[0] / "checkpoint" / "state.pt", weights_only=True))
+    assert record | state == first_column("reference/run-directory.md")
+    for path in runs[0].iterdir():
+        assert path.name in text("reference/run-directory.md")
+
+
+# --- command line and presets -----------------------------------------------------------
+
+
+def test_every_argument_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    page = text("reference/command-line.md")
+    for verb in ("run", "resume", "describe"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+        for option in re.findall(r"--[a-z-]+", capsys.readouterr().out):
+            assert option in page, option
+    changeable = ", ".join(f"`{key}`" for key in CHANGEABLE)
+    for where in ("reference/command-line.md", "how-to/stop-and-resume.md"):
+        assert changeable in " ".join(text(where).split())
+
+
+def test_every_preset_is_listed() -> None:
+    named = {name for name in first_column("reference/presets.md") if name.endswith(".yaml")}
+    assert named == {str(path.relative_to(PRESETS)) for path in PRESETS.rglob("*.yaml")}
+
+
+def test_every_command_names_files_that_exist() -> None:
+    for page in DOCS.rglob("*.md"):
+        for path in re.findall(
+            r"(?<![\w/])(?:presets|tests|docs|bench)/[\w/]+\.\w+", page.read_text()
+        ):
+            assert (PRESETS.parent / path).is_file(), f"{page.name}: {path}"
+
+
+# --- tutorials --------------------------------------------------------------------------
+
+
+def test_the_first_run_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    page = text("tutorials/first-run.md")
+    quickstart = str(PRESETS / "quickstart.yaml")
+    assert main(["run", quickstart, "masks.0.sparsty=0.95"]) == 2
+    assert capsys.readouterr().err in page
+    assert main(["describe", quickstart, "--json"]) == 0
+    for network in json.loads(capsys.readouterr().out)["networks"]:
+        total, kept = network["parameters"], network["kept"]
+        line = f"{network['role']}: {total:,} parameters, {kept:,} kept ({kept / total:.1%})"
+        assert line in page
+    quick = resolve(load([quickstart]), load_plugins()).run
+    assert f"Every {quick.evaluation.every:,} frames an evaluation" in page
+    assert f"The first {quick.collect.random_frames:,} frames are random" in page
+
+
+def test_the_tutorials_mask_is_drawn_and_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = blocks("tutorials/write-a-mask.md", "python")
+    (preset,) = blocks("tutorials/write-a-mask.md", "yaml")
+    (tmp_path / "fan_in.py").write_text(code)
+    (tmp_path / "fan_in.yaml").write_text(preset)
+    (tmp_path / "presets").symlink_to(PRESETS)
+    monkeypatch.chdir(tmp_path)
+    plugin = ["--plugin", "fan_in.py"]
+
+    assert main(["describe", "fan_in.yaml", "--json", *plugin]) == 0
+    described = json.loads(capsys.readouterr().out)
+    layers = {layer["name"]: layer for layer in described["networks"][0]["layers"]}
+    assert layers["trunk.blocks.0.expand.weight"]["density"] == 6 / 64
+    assert layers["trunk.blocks.0.expand.bias"]["density"] == 1
+
+    short = ["frames=300", "environment.time_limit=1", "data.learning_starts=100", "threads=1"]
+    short += [
+        "collect.random_frames=200",
+        "evaluation={every: null, episodes: 1}",
+        "data.batch_size=8",
+    ]
+    short += ["evaluation.final_episodes=1"]
+    assert main(["run", "fan_in.yaml", *short, *plugin, "--run-dir", "run"]) == 0
+    state = torch.load("run/checkpoint/state.pt", weights_only=True)
+    mask = state["masks"]["masks"]["actor"]["trunk.blocks.0.expand.weight"]
+    assert (mask.sum(1) == 6).all()
+    weight = state["learner"]["loss"]["actor.trunk.blocks.0.expand.weight"]
+    assert weight[~mask].eq(0).all()
+    assert main(["resume", "run", "frames=400"]) == 0
+
+
+def test_the_python_api_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> None:
+    code = "\n".join(blocks("reference/python-api.md", "python"))
+    code = code.replace("presets/quickstart.yaml", str(tiny)).replace(
+        'config = resolve(load(["runs/mine/resolved.yaml"]), plugins)', ""
+    )
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "python-api.md", "exec"), {"observations": torch.zeros(1, 5)})
