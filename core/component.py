@@ -31,7 +31,7 @@ class Component(Generic[OptionsT, ContextT, BuiltT_co]):
     """One named thing that a preset can ask for.
 
     ``build`` gets the checked options and the context of its kind (see
-    :mod:`core.protocols`) and returns the object. Heavy imports belong inside it, so that
+    :mod:`core.contexts`) and returns the object. Heavy imports belong inside it, so that
     listing and checking stay fast.
     """
 

@@ -9,11 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.config import RunConfig
-from core.errors import UserError
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
-from core.protocols import (
+from core.contexts import (
     DataContext,
     EnvironmentContext,
     ExecutionContext,
@@ -22,6 +18,10 @@ from core.protocols import (
     NetworkContext,
     OptimizerContext,
 )
+from core.errors import UserError
+from core.learner import Learner
+from core.masks import MaskSet
+from core.parts import MaskedParts
 from core.randomness import derived_seed, seed_everything
 
 if TYPE_CHECKING:

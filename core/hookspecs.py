@@ -24,6 +24,7 @@ import pluggy
 from core.component import Component
 
 if TYPE_CHECKING:
+    from core import contexts as c
     from core import protocols as p
 
 PROJECT = "openwork"
@@ -37,44 +38,44 @@ class Offers:
     @hookspec
     def register_environments(
         self,
-    ) -> Iterable[Component[Any, p.EnvironmentContext, p.Environments]]:
+    ) -> Iterable[Component[Any, c.EnvironmentContext, p.Environments]]:
         """Offer environments."""
         return ()
 
     @hookspec
-    def register_networks(self) -> Iterable[Component[Any, p.NetworkContext, p.Networks]]:
+    def register_networks(self) -> Iterable[Component[Any, c.NetworkContext, p.Networks]]:
         """Offer network families: encoder, actor and critic of one design."""
         return ()
 
     @hookspec
-    def register_masks(self) -> Iterable[Component[Any, p.MaskContext, p.MaskScheme]]:
+    def register_masks(self) -> Iterable[Component[Any, c.MaskContext, p.MaskScheme]]:
         """Offer pruning schemes."""
         return ()
 
     @hookspec
-    def register_execution(self) -> Iterable[Component[Any, p.ExecutionContext, p.Execution]]:
+    def register_execution(self) -> Iterable[Component[Any, c.ExecutionContext, p.Execution]]:
         """Offer ways to store and multiply kept weights."""
         return ()
 
     @hookspec
-    def register_losses(self) -> Iterable[Component[Any, p.LossContext, p.Loss]]:
+    def register_losses(self) -> Iterable[Component[Any, c.LossContext, p.Loss]]:
         """Offer algorithms."""
         return ()
 
     @hookspec
     def register_optimizers(
         self,
-    ) -> Iterable[Component[Any, p.OptimizerContext, p.OptimizerFactory]]:
+    ) -> Iterable[Component[Any, c.OptimizerContext, p.OptimizerFactory]]:
         """Offer optimizers."""
         return ()
 
     @hookspec
-    def register_data(self) -> Iterable[Component[Any, p.DataContext, p.DataSource]]:
+    def register_data(self) -> Iterable[Component[Any, c.DataContext, p.DataSource]]:
         """Offer data sources."""
         return ()
 
     @hookspec
-    def register_loggers(self) -> Iterable[Component[Any, p.LoggerContext, p.Logger]]:
+    def register_loggers(self) -> Iterable[Component[Any, c.LoggerContext, p.Logger]]:
         """Offer loggers; ``metrics.jsonl`` is always written."""
         return ()
 
@@ -83,19 +84,19 @@ class Watches:
     """What happened in a run. Arguments may be left out of an implementation."""
 
     @hookspec
-    def run_started(self, run: p.RunInfo, resumed: bool) -> None:
+    def run_started(self, run: c.RunInfo, resumed: bool) -> None:
         """Everything is built; no frame has been collected in this process."""
 
     @hookspec
-    def evaluated(self, run: p.RunInfo, step: int, metrics: Mapping[str, float]) -> None:
+    def evaluated(self, run: c.RunInfo, step: int, metrics: Mapping[str, float]) -> None:
         """An evaluation ended; ``step`` counts environment frames."""
 
     @hookspec
-    def checkpoint_saved(self, run: p.RunInfo, step: int, path: Path) -> None:
+    def checkpoint_saved(self, run: c.RunInfo, step: int, path: Path) -> None:
         """A checkpoint is on disk."""
 
     @hookspec
-    def run_finished(self, run: p.RunInfo, step: int, outcome: str) -> None:
+    def run_finished(self, run: c.RunInfo, step: int, outcome: str) -> None:
         """The run left its loop: ``finished``, ``interrupted`` or ``failed``."""
 
 

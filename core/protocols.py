@@ -1,4 +1,6 @@
-"""The seams of the toolkit: one protocol and one build context per kind of component.
+"""The seams of the toolkit: one protocol per kind of component.
+
+What each kind is built from is in :mod:`core.contexts`.
 
 Nothing here imports torch at run time, so that listings and checks stay fast.
 Shapes: ``B`` batch, ``N`` environments in one process, ``T`` agent steps, ``A`` action
@@ -79,14 +81,6 @@ class Environments(Protocol):
         """``count`` environments (see :class:`Environment`), seeded before their first reset."""
 
 
-@dataclass(frozen=True)
-class EnvironmentContext:
-    """Nothing but the preset decides an environment; kept for what later kinds may need."""
-
-    count: int = 1
-    """How many environments one process will hold for training."""
-
-
 # --- networks ---------------------------------------------------------------------------
 
 
@@ -123,13 +117,6 @@ class Networks(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class NetworkContext:
-    """Input and output sizes follow from the environment."""
-
-    spec: EnvironmentSpec
-
-
 # --- masks and execution ----------------------------------------------------------------
 
 
@@ -150,11 +137,6 @@ class MaskScheme(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class MaskContext:
-    """Empty on purpose: a mask follows from its options, the shapes and the generator."""
-
-
 class Execution(Protocol):
     """How kept weights are stored and multiplied."""
 
@@ -166,13 +148,6 @@ class Execution(Protocol):
 
     def reapply(self) -> None:
         """Put every removed weight back to zero, after weights were loaded or reset."""
-
-
-@dataclass(frozen=True)
-class ExecutionContext:
-    """Where the networks live."""
-
-    device: torch.device
 
 
 # --- losses -----------------------------------------------------------------------------
@@ -233,15 +208,6 @@ class Parts(Protocol):
     def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module: ...
 
 
-@dataclass(frozen=True)
-class LossContext:
-    """What a loss is made of."""
-
-    spec: EnvironmentSpec
-    parts: Parts
-    device: torch.device
-
-
 # --- optimizers -------------------------------------------------------------------------
 
 
@@ -252,13 +218,6 @@ class OptimizerFactory(Protocol):
         self, parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any]
     ) -> torch.optim.Optimizer:
         """An optimizer for one phase; ``overrides`` are options that the phase fixes."""
-
-
-@dataclass(frozen=True)
-class OptimizerContext:
-    """Where the parameters live."""
-
-    device: torch.device
 
 
 # --- data -------------------------------------------------------------------------------
@@ -299,32 +258,7 @@ class DataSource(Protocol):
         """Restore what ``save`` answered."""
 
 
-@dataclass(frozen=True)
-class DataContext:
-    """What a data source must know of the rest of the agent."""
-
-    spec: EnvironmentSpec
-    returns: Returns
-    count: int
-    """Environments that feed it, ``N``."""
-    device: torch.device
-    seed: int
-    """For the source's own generator; no other generator of the run has it."""
-    run_dir: Path | None = None
-    """For memory-mapped storage; None when nothing is to be allocated (``describe``)."""
-
-
 # --- watching ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """A run, as watchers and loggers see it."""
-
-    name: str
-    directory: Path
-    config: Mapping[str, Any]
-    """The resolved configuration as plain Python."""
 
 
 class Logger(Protocol):
@@ -337,11 +271,3 @@ class Logger(Protocol):
         """An evaluation episode was recorded."""
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class LoggerContext:
-    """The run to log; ``resumed`` if its earlier part was logged by another process."""
-
-    run: RunInfo
-    resumed: bool

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from core.contexts import LoggerContext, RunInfo
 from core.errors import RunStopped
-from core.protocols import LoggerContext, RunInfo
 from core.record import amend_record
 
 if TYPE_CHECKING:

@@ -54,8 +54,8 @@ def execute(options: argparse.Namespace) -> int:
     config, plugins = reread(directory, record, options.overrides)
     from core import checkpoint
     from core import experiment as assembly
+    from core.contexts import RunInfo
     from core.loop import Run
-    from core.protocols import RunInfo
     from core.record import amend_record
     from core.session import Session, StopRequest, show_start
     from core.summary import summary

@@ -35,8 +35,8 @@ def execute(options: argparse.Namespace) -> int:
 
     config, plugins, files = read_presets(options)
     from core import experiment as assembly
+    from core.contexts import RunInfo
     from core.loop import Run
-    from core.protocols import RunInfo
     from core.record import new_run_directory, write_record
     from core.session import Session, StopRequest, show_start
     from core.summary import summary

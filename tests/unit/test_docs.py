@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from core import api, hookspecs, protocols
+from core import api, contexts, hookspecs, protocols
 from core.cli import main
 from core.cli.resume import CHANGEABLE
 from core.config import load, resolve
@@ -73,7 +73,7 @@ def signature(function: ast.FunctionDef) -> str:
     kinds = "".join(f"@{ast.unparse(d)} " for d in function.decorator_list)
     assert function.returns is not None
     shown = f"{kinds}{function.name}({ast.unparse(arguments)}) -> {ast.unparse(function.returns)}"
-    return shown.replace("@hookspec ", "").replace("p.", "")
+    return re.sub(r"@hookspec |\b[pc]\.", "", shown)
 
 
 def members(body: list[ast.stmt]) -> list[str]:
@@ -100,6 +100,7 @@ def test_hooks_and_contracts_have_their_exact_signatures() -> None:
     from core import component
 
     real = contracts(Path(protocols.__file__).read_text())
+    real |= contracts(Path(contexts.__file__).read_text())
     real["Component"] = contracts(Path(component.__file__).read_text())["Component"]
     assert written == real
 

@@ -1,0 +1,92 @@
+"""What each kind of component is built from, besides its own options.
+
+Nothing here imports torch at run time, so that listings and checks stay fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from core.protocols import EnvironmentSpec, Parts, Returns
+
+
+@dataclass(frozen=True)
+class EnvironmentContext:
+    """Nothing but the preset decides an environment; kept for what later kinds may need."""
+
+    count: int = 1
+    """How many environments one process will hold for training."""
+
+
+@dataclass(frozen=True)
+class NetworkContext:
+    """Input and output sizes follow from the environment."""
+
+    spec: EnvironmentSpec
+
+
+@dataclass(frozen=True)
+class MaskContext:
+    """Empty on purpose: a mask follows from its options, the shapes and the generator."""
+
+
+@dataclass(frozen=True)
+class ExecutionContext:
+    """Where the networks live."""
+
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """What a loss is made of."""
+
+    spec: EnvironmentSpec
+    parts: Parts
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class OptimizerContext:
+    """Where the parameters live."""
+
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class DataContext:
+    """What a data source must know of the rest of the agent."""
+
+    spec: EnvironmentSpec
+    returns: Returns
+    count: int
+    """Environments that feed it, ``N``."""
+    device: torch.device
+    seed: int
+    """For the source's own generator; no other generator of the run has it."""
+    run_dir: Path | None = None
+    """For memory-mapped storage; None when nothing is to be allocated (``describe``)."""
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run, as watchers and loggers see it."""
+
+    name: str
+    directory: Path
+    config: Mapping[str, Any]
+    """The resolved configuration as plain Python."""
+
+
+@dataclass(frozen=True)
+class LoggerContext:
+    """The run to log; ``resumed`` if its earlier part was logged by another process."""
+
+    run: RunInfo
+    resumed: bool
