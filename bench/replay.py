@@ -115,21 +115,13 @@ def measure(ways: list[Way], rounds: int) -> dict[tuple[str, str], list[float]]:
 def run(rounds: int, transitions: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    pixel, state, state3 = (
-        ours(PIXELS, transitions, 3),
-        ours(STATE, STATES, 1),
-        ours(STATE, STATES, 3),
-    )
+    pixel, state = ours(PIXELS, transitions, 3), ours(STATE, STATES, 1)
+    state3 = ours(STATE, STATES, 3)
     pixel_stock = ReplayBuffer(storage=LazyTensorStorage(transitions), batch_size=BATCH)
     state_stock = TensorDictReplayBuffer(storage=LazyTensorStorage(STATES), batch_size=BATCH)
     fill(PIXELS, transitions, pixel, pixel_stock)
     fill(STATE, STATES, state, state_stock)
     fill(STATE, STATES, state3, TensorDictReplayBuffer(storage=LazyTensorStorage(STATES)))
-    one, many = collected(STATE, 1), collected(STATE, 100)
-    frame = collected(PIXELS, 1)
-    frame_stock = frame.reshape(-1).copy()
-    frame_stock["next", "discount"] = torch.full((1, 1), 0.97)
-    flat_one, flat_many = one.reshape(-1), many.reshape(-1)
     times = measure(
         [
             ("sample pixels, 3-step", "openwork", pixel.buffer.sample, 20),
@@ -137,15 +129,37 @@ def run(rounds: int, transitions: int) -> dict[str, Any]:
             ("sample states, 1-step", "openwork", state.buffer.sample, 500),
             ("sample states, 1-step", "torchrl", state_stock.sample, 500),
             ("sample states, 3-step", "openwork", state3.buffer.sample, 500),
-            ("extend states, 1 step", "openwork", lambda: state.extend(one), 500),
-            ("extend states, 1 step", "torchrl", lambda: state_stock.extend(flat_one), 500),
-            ("extend states, 100 steps", "openwork", lambda: state.extend(many), 100),
-            ("extend states, 100 steps", "torchrl", lambda: state_stock.extend(flat_many), 100),
-            ("extend pixels, 1 step", "openwork", lambda: pixel.extend(frame), 200),
-            ("extend pixels, 1 step", "torchrl", lambda: pixel_stock.extend(frame_stock), 200),
+            *extending(pixel, state, pixel_stock, state_stock),
         ],
         rounds,
     )
+    sizes = {
+        "pixels, openwork": pixel.bytes / transitions,
+        "pixels, torchrl": stock_bytes(pixel_stock, transitions),
+        "states, openwork": state.bytes / STATES,
+        "states, torchrl": stock_bytes(state_stock, STATES),
+    }
+    return {**summarise(times), "bytes_per_transition": sizes}
+
+
+def extending(pixel: Any, state: Any, pixel_stock: Any, state_stock: Any) -> list[Any]:
+    """What is measured of extending: the same transitions, flat for TorchRL's buffers."""
+    one, many, frame = collected(STATE, 1), collected(STATE, 100), collected(PIXELS, 1)
+    frame_stock = frame.reshape(-1).copy()
+    frame_stock["next", "discount"] = torch.full((1, 1), 0.97)
+    flat_one, flat_many = one.reshape(-1), many.reshape(-1)
+    return [
+        ("extend states, 1 step", "openwork", lambda: state.extend(one), 500),
+        ("extend states, 1 step", "torchrl", lambda: state_stock.extend(flat_one), 500),
+        ("extend states, 100 steps", "openwork", lambda: state.extend(many), 100),
+        ("extend states, 100 steps", "torchrl", lambda: state_stock.extend(flat_many), 100),
+        ("extend pixels, 1 step", "openwork", lambda: pixel.extend(frame), 200),
+        ("extend pixels, 1 step", "torchrl", lambda: pixel_stock.extend(frame_stock), 200),
+    ]
+
+
+def summarise(times: dict[tuple[str, str], list[float]]) -> dict[str, Any]:
+    """Medians with their spread, and how many times faster, round by round."""
     return {
         "microseconds": {
             f"{what}, {who}": {"median": statistics.median(t), "low": min(t), "high": max(t)}
@@ -157,12 +171,6 @@ def run(rounds: int, transitions: int) -> dict[str, Any]:
             )
             for (what, who), t in times.items()
             if who == "torchrl"
-        },
-        "bytes_per_transition": {
-            "pixels, openwork": pixel.bytes / transitions,
-            "pixels, torchrl": stock_bytes(pixel_stock, transitions),
-            "states, openwork": state.bytes / STATES,
-            "states, torchrl": stock_bytes(state_stock, STATES),
         },
     }
 

@@ -154,6 +154,8 @@ def build(config: RunConfig, run_dir: Path) -> Experiment:
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     environments = build_environments(config)
+    if config.run.record_video:
+        _check_rendering(environments)
     device = choose_device(config.run.device)
     agent = build_agent(config, environments.spec, device)
     if config.run.compile:
@@ -165,3 +167,12 @@ def build(config: RunConfig, run_dir: Path) -> Experiment:
     )
     training = environments.make(config.count, config.run.seed)
     return Experiment(config, environments, agent, data, policy, training)
+
+
+def _check_rendering(environments: Environments) -> None:
+    """Draw one picture now: a run must not find out at its first video that it cannot."""
+    environment = environments.make(1, seed=0)
+    try:
+        environment.render(0)
+    finally:
+        environment.close()
