@@ -107,6 +107,8 @@ class Run:
         self.speed.start(self.counters.frames, self.experiment.agent.learner.updates)
         try:
             yield from self._train(iter(collector))
+        except RunStopped as error:
+            raise RunStopped(f"frame {self.counters.frames}: {error}") from None
         finally:
             self.evaluator.close()
             self.metrics.close()
@@ -136,11 +138,8 @@ class Run:
         counters.frames += transitions.numel() * experiment.agent.spec.action_repeat
         learner = experiment.agent.learner
         learner.loss.set_progress(experiment.policy.agent_steps)
-        try:
-            for batch in experiment.data.batches():
-                learner.update(batch)
-        except RunStopped as error:
-            raise RunStopped(f"frame {counters.frames}: {error}") from None
+        for batch in experiment.data.batches():
+            learner.update(batch)
 
     def _due(self) -> Iterator[Event]:
         """What the frames reached call for: a log line, an evaluation, a checkpoint."""

@@ -36,4 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         sys.stderr.write(f"{error}\n")
         return MISTAKE
+    except KeyboardInterrupt:  # before a run listens for it, when there is nothing to save
+        return 130
     return code
