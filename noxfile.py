@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import nox
 
@@ -84,8 +83,8 @@ def bench(session: nox.Session) -> None:
     """All benchmarks, one after the other."""
     install(session)
     ensure_rendering(session)
-    for script in sorted(Path("bench").glob("[a-z]*.py")):
-        session.run("python", str(script), *session.posargs)
+    for name in ("collecting", "replay", "update", "describing"):
+        session.run("python", f"bench/{name}.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -1,8 +1,6 @@
 """``python -m core VERB``: the command line."""
 
-import sys
-
-from core.cli import main
+from core.cli import process
 
 if __name__ == "__main__":
-    sys.exit(main())
+    process()

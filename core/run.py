@@ -2,7 +2,7 @@
 
 import sys
 
-from core.cli import main
+from core.cli import process
 
 if __name__ == "__main__":
-    sys.exit(main(["run", *sys.argv[1:]]))
+    process(["run", *sys.argv[1:]])

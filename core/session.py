@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import warnings
 from collections.abc import Iterator, Mapping
@@ -91,6 +92,8 @@ class Session:
         loggers = Loggers(self.run.experiment.config, self.info, resumed)
         self.plugins.tell("run_started", run=self.info, resumed=resumed)
         outcome = "failed"
+        gc.freeze()  # what is wired by now stays: the collector need not look at it again
+        gc.enable()
         try:
             view = ProgressView(console, self.run.options.frames, self.run.counters.frames)
             with self.stop.listening(console), view:
