@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Literal, Union
 
 from core.config.load import Loaded
-from core.config.source import Key, dotted
+from core.config.source import Key, Origin, dotted
 from core.errors import OptionError, did_you_mean
 
 _YAML_1_1_WORDS = re.compile(r"(?i)yes|no|on|off|y|n")
@@ -28,12 +28,18 @@ class Checker:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
-        self.problems: list[str] = []
+        self.problems: dict[str, Origin] = {}
 
     def note(self, key: Key, problem: str) -> None:
-        line = f"{self.loaded.origin(key)}: {dotted(key)}: {problem}"
-        if line not in self.problems:
-            self.problems.append(line)
+        origin = self.loaded.origin(key)
+        self.problems[f"{origin}: {dotted(key)}: {problem}"] = origin
+
+    def in_order(self) -> list[str]:
+        """What was noted, as it stands in the files; the command line last."""
+        places = {
+            text: (o.line is None, o.source, o.line or 0) for text, o in self.problems.items()
+        }
+        return sorted(self.problems, key=places.__getitem__)
 
     def dataclass(self, kind: type, values: Mapping[str, Any], key: Key, owner: str) -> Any:
         """An instance of ``kind``, or INVALID. ``owner`` names what has these options."""
@@ -103,12 +109,12 @@ class Checker:
         for choice in choices:
             if choice is type(None):
                 continue
-            trial.problems = []
+            trial.problems = {}
             converted = trial.value(value, choice, key)
             if not trial.problems:
                 return converted
         if len([c for c in choices if c is not type(None)]) == 1:
-            self.problems += trial.problems
+            self.problems |= trial.problems
             return INVALID
         return self._wrong(value, kind, key)
 

@@ -114,7 +114,7 @@ def resolve(loaded: Loaded, plugins: Plugins) -> RunConfig:
     if not check.problems:
         _check_needs(found, check)
     if check.problems:
-        raise UserError("\n".join(check.problems))
+        raise UserError("\n".join(check.in_order()))
     return RunConfig(run=run, count=count, loaded=loaded, **found)
 
 
