@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from core.api import UserError
+from core.api import UserError, did_you_mean
 
 VARIABLE = "MUJOCO_GL"
 DISABLED = ("off", "disable", "disabled", "false", "0")
 PROBED = {"egl": "EGL", "osmesa": "OSMesa"}
+UNPROBED = ("glfw", "on", "enable", "enabled", "true", "1")
+"""What else dm_control takes: it needs a display, or lets dm_control choose."""
 INSTALL = "on Debian and Ubuntu: apt install libegl1 libgl1-mesa-dri (or libosmesa6)"
 
 
@@ -86,8 +88,11 @@ def _settled() -> str | None:
 
 
 def _chosen(wanted: str) -> Renderer:
-    if wanted not in PROBED:
+    if wanted in UNPROBED:
         return Renderer(wanted)
+    if wanted not in PROBED:
+        hint = did_you_mean(wanted, PROBED)
+        raise UserError(f"{VARIABLE}={wanted} is no backend.{hint} Choices: {', '.join(PROBED)}")
     works, text = _probe(wanted)
     if not works:
         raise UserError(f"{VARIABLE}={wanted}, but {text}; {INSTALL}")

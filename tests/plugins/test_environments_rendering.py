@@ -60,6 +60,11 @@ def test_mujoco_gl_is_honoured(opengl):
     opengl({"egl"}, "osmesa")
     with pytest.raises(UserError, match="MUJOCO_GL=osmesa, but no osmesa"):
         rendering.choose(required=False)
+    opengl({"egl"}, "egll")
+    with pytest.raises(UserError, match="MUJOCO_GL=egll is no backend. Did you mean 'egl'"):
+        rendering.choose(required=False)
+    opengl({"egl"}, "glfw")
+    assert str(rendering.choose(required=False)) == "glfw"
     opengl({"egl"}, "disable")
     assert rendering.choose(required=False) is None
     with pytest.raises(UserError, match="MUJOCO_GL=disable switches rendering off"):
