@@ -8,7 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from core.loop import Collected, Ended, Evaluated, Event, Logged, Saved
+from core.loop import Collected, Evaluated, Event, Logged
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines, at least."""
@@ -27,7 +27,7 @@ class ProgressView:
             if self._bar
             else None
         )
-        self._clock = Clock(start)
+        self._clock = Clock()
         self._last_plain = time.monotonic()
         self._last_refresh = 0.0
         self._facts: dict[str, float] = {}
@@ -56,7 +56,7 @@ class ProgressView:
                 self._plain(event.step)
             case Evaluated():
                 self._evaluated(event)
-            case Saved() | Ended():
+            case _:
                 pass
 
     def _collected(self, event: Collected) -> None:
@@ -111,12 +111,11 @@ class Clock:
 
     MEMORY = 30.0
 
-    def __init__(self, start: int) -> None:
+    def __init__(self) -> None:
         self.frames = 0.0
         self.updates = 0.0
         self._last: tuple[float, int, int] | None = None
         self._seen = 0.0
-        self._start = start
 
     def tick(self, now: float, frames: int, updates: int) -> None:
         """Fold in what happened since the last call."""

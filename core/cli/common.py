@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+Verbs = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def add_verb(
+    verbs: Verbs[argparse.ArgumentParser], name: str, summary: str, examples: str
+) -> argparse.ArgumentParser:
+    """A verb's parser, its examples shown as they are written."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return verbs.add_parser(
+        name, help=summary, epilog=f"examples:\n{examples}", formatter_class=raw
+    )
+
+
 def add_preset_arguments(parser: argparse.ArgumentParser) -> None:
     """Presets, overrides and ``--plugin``, as every verb that reads a preset takes them."""
     parser.add_argument(

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from core.cli.common import add_preset_arguments, read_presets, report_broken
+from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,20 +15,16 @@ if TYPE_CHECKING:
 
     from core.describe import Description, Network
 
-EXAMPLES = """examples:
+EXAMPLES = """\
   python -m core describe presets/state_sparse.yaml
   python -m core describe presets/visual_sparse.yaml network.critic.hidden=2048 --json
 """
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Register the verb."""
-    parser = verbs.add_parser(
-        "describe",
-        help="parameters, densities, norms, replay bytes and arithmetic of a preset",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "parameters, densities, norms, replay bytes and arithmetic of a preset"
+    parser = add_verb(verbs, "describe", summary, EXAMPLES)
     add_preset_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(execute=execute)

@@ -7,11 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.cli.common import report_broken
+from core.cli.common import Verbs, add_verb, report_broken
 from core.config import RunConfig, load, resolve
 from core.errors import UserError, did_you_mean
 from core.plugins import Plugins, load_plugins
 
+EXAMPLES = """\
+  python -m core resume runs/quickstart-s0-1a2b3c
+  python -m core resume runs/quickstart-s0-1a2b3c frames=400000
+"""
 CHANGEABLE = (
     "frames",
     "log_every",
@@ -26,15 +30,9 @@ CHANGEABLE = (
 """Keys that may differ from the run's first part. Anything else would make it another run."""
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Register the verb."""
-    parser = verbs.add_parser(
-        "resume",
-        help="go on with a run from its checkpoint",
-        epilog="examples:\n  python -m core resume runs/quickstart-s0-1a2b3c\n"
-        "  python -m core resume runs/quickstart-s0-1a2b3c frames=400000",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(verbs, "resume", "go on with a run from its checkpoint", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
     parser.add_argument(
         "overrides",

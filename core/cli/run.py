@@ -5,23 +5,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.cli.common import add_preset_arguments, read_presets, report_broken
+from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
 
-EXAMPLES = """examples:
+EXAMPLES = """\
   python -m core.run presets/quickstart.yaml
   python -m core.run presets/visual_sparse.yaml presets/scales/laptop.yaml seed=1
   python -m core.run presets/state_sparse.yaml masks.0.sparsity=0.95 --run-dir runs/denser
 """
 
 
-def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Register the verb."""
-    parser = verbs.add_parser(
-        "run",
-        help="train from presets",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_verb(verbs, "run", "train from presets", EXAMPLES)
     add_preset_arguments(parser)
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="where to write (default: runs/NAME-sSEED-ID)"
