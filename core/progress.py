@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from core.loop import Collected, Evaluated, Event, Logged
 
@@ -102,8 +102,15 @@ class ProgressView:
     def _left(self, step: int) -> str:
         if self._clock.frames <= 0:
             return "--:--:--"
-        seconds = int((self._frames - step) / self._clock.frames)
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        return readable_time(int((self._frames - step) / self._clock.frames))
+
+
+def readable_time(seconds: int) -> str:
+    """``0:03:07``, and ``9d 8h`` from two days on."""
+    hours = seconds // 3600
+    if hours >= 48:
+        return f"{hours // 24}d {hours % 24}h"
+    return f"{hours}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 class Clock:
@@ -135,11 +142,10 @@ class Clock:
 
 def _make_bar(console: Console) -> Progress:
     return Progress(
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=8),
         TaskProgressColumn(),
-        TextColumn("{task.completed:,}/{task.total:,} frames"),
+        TextColumn("{task.completed:,}/{task.total:,}"),
         TextColumn("{task.fields[rates]}"),
-        TimeElapsedColumn(),
         TextColumn("{task.fields[left]} left"),
         console=console,
         transient=False,
