@@ -122,7 +122,7 @@ class MetricsFile:
 
 
 def _finite(value: float) -> float | None:
-    # json would write NaN, which is not JSON; six digits are enough for any curve
+    # json would write NaN, which is not JSON
     number = float(value)
     return number if number - number == 0 else None
 

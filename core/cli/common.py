@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from core.config import RunConfig, load, resolve
 from core.errors import UserError
@@ -14,12 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-Verbs = argparse._SubParsersAction  # argparse has no public name for it
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def add_verb(
-    verbs: Verbs[argparse.ArgumentParser], name: str, summary: str, examples: str
-) -> argparse.ArgumentParser:
+def add_verb(verbs: Verbs, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
     """A verb's parser, its examples shown as they are written."""
     raw = argparse.RawDescriptionHelpFormatter
     return verbs.add_parser(

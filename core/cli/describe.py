@@ -21,7 +21,7 @@ EXAMPLES = """\
 """
 
 
-def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Register the verb."""
     summary = "parameters, densities, norms, replay bytes and arithmetic of a preset"
     parser = add_verb(verbs, "describe", summary, EXAMPLES)

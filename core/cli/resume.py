@@ -30,7 +30,7 @@ CHANGEABLE = (
 """Keys that may differ from the run's first part. Anything else would make it another run."""
 
 
-def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Register the verb."""
     parser = add_verb(verbs, "resume", "go on with a run from its checkpoint", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory")

@@ -14,7 +14,7 @@ EXAMPLES = """\
 """
 
 
-def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
+def add_parser(verbs: Verbs) -> None:
     """Register the verb."""
     parser = add_verb(verbs, "run", "train from presets", EXAMPLES)
     add_preset_arguments(parser)
