@@ -126,10 +126,8 @@ def pack(value: Any) -> Any:
         return value.item()
     if isinstance(value, Mapping):
         return {name: pack(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(pack(item) for item in value)
-    if isinstance(value, list):
-        return [pack(item) for item in value]
+    if isinstance(value, tuple | list):
+        return type(value)(pack(item) for item in value)
     return value
 
 
@@ -139,8 +137,6 @@ def unpack(value: Any) -> Any:
         if set(value) == {_ARRAY}:
             return value[_ARRAY].numpy()
         return {name: unpack(item) for name, item in value.items()}
-    if isinstance(value, tuple):
-        return tuple(unpack(item) for item in value)
-    if isinstance(value, list):
-        return [unpack(item) for item in value]
+    if isinstance(value, tuple | list):
+        return type(value)(unpack(item) for item in value)
     return value

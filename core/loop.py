@@ -184,7 +184,8 @@ class Run:
         episodes = options.episodes
         if self.finished and options.final_episodes is not None:
             episodes = options.final_episodes
-        video = self._video_path() if self.options.record_video else None
+        named = self.directory / "videos" / f"{counters.frames:010d}.mp4"
+        video = named if self.options.record_video else None
         started = time.perf_counter()
         result = self.evaluator(episodes, counters.frames, video)
         if result is None:
@@ -194,9 +195,6 @@ class Run:
         self._logged(scalars)
         self.speed.skip(time.perf_counter() - started)
         return Evaluated(counters.frames, scalars, video)
-
-    def _video_path(self) -> Path:
-        return self.directory / "videos" / f"{self.counters.frames:010d}.mp4"
 
     def _save(self) -> Saved:
         assert self.metrics is not None

@@ -13,7 +13,6 @@ from core.plugins import Plugins, load_plugins
 if TYPE_CHECKING:
     from rich.console import Console
 
-
 Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 

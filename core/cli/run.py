@@ -43,7 +43,8 @@ def execute(options: argparse.Namespace) -> int:
     try:
         experiment = assembly.build(config, directory)
     except BaseException:
-        _remove_if_empty(directory)
+        if not any(directory.iterdir()):  # leave no empty run behind
+            directory.rmdir()
         raise
     lines = summary(experiment)
     write_record(directory, name, config, plugins, {"summary": lines})
@@ -52,9 +53,3 @@ def execute(options: argparse.Namespace) -> int:
     run = Run(experiment, directory, stop)
     info = RunInfo(name, directory, config.plain())
     return Session(run, plugins, info, stop).drive(console, resumed=False)
-
-
-def _remove_if_empty(directory: Path) -> None:
-    """Leave no empty run behind when the assembly fails."""
-    if directory.is_dir() and not any(directory.iterdir()):
-        directory.rmdir()

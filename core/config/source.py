@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from core.errors import UserError
+from core.errors import UserError, did_you_mean
 
 Key = tuple[str | int, ...]
 """A path into the configuration: ``("masks", 0, "sparsity")``."""
@@ -106,8 +106,6 @@ def _collect(node: yaml.Node, key: Key, path: str, origins: dict[Key, Origin]) -
 
 def _nearby(path: Path) -> str:
     """The nearest file names of the same folder, and what else lies there."""
-    from core.errors import did_you_mean
-
     if not path.parent.is_dir():
         return f" (nor a folder {path.parent})"
     names = sorted(p.name for p in path.parent.glob("*.yaml"))
