@@ -62,7 +62,6 @@ class Evaluator:
         self._device = device
         self._seed = seed
         self._stop = stop
-        self._made: dict[int, EnvBase] = {}
 
     def __call__(self, episodes: int, step: int, video: Path | None = None) -> Evaluation | None:
         """Run ``episodes`` episodes; None if a stop was asked for before they ended.
@@ -82,7 +81,19 @@ class Evaluator:
 
     def _round(self, count: int, seed: int, video: Path | None, result: Evaluation) -> bool:
         """One episode in each of ``count`` environments; False if stopped."""
-        environment = self._environment(count, seed)
+        environment = self._environments.make(count, seed)
+        try:
+            pictures = self._episodes(environment, count, video is not None, result)
+        finally:
+            environment.close()
+        if pictures is not None and video is not None:
+            write_video(video, pictures)
+        return pictures is not None
+
+    def _episodes(
+        self, environment: EnvBase, count: int, draw: bool, result: Evaluation
+    ) -> list[ndarray[Any, Any]] | None:
+        """Run to the last end and add to ``result``; the pictures drawn, None if stopped."""
         pictures: list[ndarray[Any, Any]] = []
         tensordict = environment.reset()
         returns = torch.zeros(count, dtype=torch.float64)
@@ -90,8 +101,8 @@ class Evaluator:
         running = torch.ones(count, dtype=torch.bool)
         while bool(running.any()):
             if self._stop():
-                return False
-            if video is not None and running[0]:
+                return None
+            if draw and running[0]:
                 pictures.append(environment.render(0))
             observation = tensordict.get("observation")
             tensordict.set("action", deterministic_action(self._loss, observation, self._device))
@@ -99,22 +110,9 @@ class Evaluator:
             returns += stepped.get(("next", "reward"))[:, 0] * running
             lengths += running
             running &= ~stepped.get(("next", "done"))[:, 0]
-        if video is not None:
-            write_video(video, pictures)
         result.returns += returns.tolist()
         result.lengths += lengths.tolist()
-        return True
-
-    def _environment(self, count: int, seed: int) -> EnvBase:
-        if count not in self._made:
-            self._made[count] = self._environments.make(count, seed)
-        self._made[count].set_seed(seed)
-        return self._made[count]
-
-    def close(self) -> None:
-        for environment in self._made.values():
-            environment.close(raise_if_closed=False)
-        self._made.clear()
+        return pictures
 
 
 def write_video(path: Path, pictures: list[ndarray[Any, Any]]) -> None:

@@ -110,7 +110,6 @@ class Run:
         except RunStopped as error:
             raise RunStopped(f"frame {self.counters.frames}: {error}") from None
         finally:
-            self.evaluator.close()
             self.metrics.close()
             self.experiment.close()
 

@@ -17,11 +17,12 @@ from rich.console import Console
 
 from core.contexts import LoggerContext, RunInfo
 from core.errors import RunStopped
+from core.loop import Evaluated, Event, Logged, Run, Saved
+from core.progress import ProgressView
 from core.record import amend_record
 
 if TYPE_CHECKING:
     from core.config import RunConfig
-    from core.loop import Event, Run
     from core.plugins import Plugins
     from core.protocols import Logger
 
@@ -87,8 +88,6 @@ class Session:
 
     def drive(self, console: Console, resumed: bool) -> int:
         """Run to the end, a signal or a failure; returns the process's exit code."""
-        from core.progress import ProgressView
-
         loggers = Loggers(self.run.experiment.config, self.info, resumed)
         self.plugins.tell("run_started", run=self.info, resumed=resumed)
         outcome = "failed"
@@ -114,17 +113,15 @@ class Session:
         return FINISHED if outcome == "finished" else 128 + (self.stop.signal or signal.SIGINT)
 
     def _dispatch(self, event: Event, loggers: Loggers) -> None:
-        from core import loop
-
         match event:
-            case loop.Logged():
+            case Logged():
                 loggers.call("write", event.step, event.scalars)
-            case loop.Evaluated():
+            case Evaluated():
                 loggers.call("write", event.step, event.scalars)
                 if event.video is not None:
                     loggers.call("video", event.step, event.video)
                 self._tell("evaluated", step=event.step, metrics=event.scalars)
-            case loop.Saved():
+            case Saved():
                 self._tell("checkpoint_saved", step=event.step, path=event.path)
             case _:
                 pass

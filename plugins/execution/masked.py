@@ -37,8 +37,9 @@ class Masked:
             KeyError: a mask names no parameter of the module.
         """
         parameters = dict(module.named_parameters())
-        self._attached += [(parameters[name], mask) for name, mask in masks.items()]
-        self.reapply()
+        attached = [(parameters[name], mask) for name, mask in masks.items()]
+        self._attached += attached
+        self._zero(attached)
         return module
 
     def constrain_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
@@ -62,10 +63,13 @@ class Masked:
             self._factors[key] = torch.empty_like(parameter).copy_(self._masks[key])
         return self._factors.get(key)
 
-    @torch.no_grad()
     def reapply(self) -> None:
         """Put every removed weight back to zero; masks that were changed in place count."""
-        for parameter, mask in self._attached:
+        self._zero(self._attached)
+
+    @torch.no_grad()
+    def _zero(self, attached: Sequence[tuple[nn.Parameter, Tensor]]) -> None:
+        for parameter, mask in attached:
             if mask.all():
                 self._masks.pop(id(parameter), None)
                 self._factors.pop(id(parameter), None)
