@@ -45,6 +45,18 @@ DRQ_DDPG = DDPGOptions(
     order="critic_first",
     shift=4,
 )
+
+
+def four_agents(simba: SimbaOptions = SIMBA) -> dict[str, tuple[Any, Any, EnvironmentSpec]]:
+    """Loss options, network options and spec of every kind of agent."""
+    return {
+        "sac": (SACOptions(critics=2), simba, STATE),
+        "ddpg": (SIMBA_DDPG, simba, STATE),
+        "drq": (DRQ_DDPG, DRQ, PIXELS),
+        "pixel_sac": (SACOptions(shift=4), DRQ, PIXELS),
+    }
+
+
 _NAMES = {
     SACOptions: "sac",
     DDPGOptions: "ddpg",

@@ -10,14 +10,9 @@ from torchrl.envs.utils import check_env_specs
 from core.api import EnvironmentContext
 from plugins.environments import (
     DMControlOptions,
-    GymnasiumOptions,
     _build_dm_control,
-    _build_gymnasium,
 )
-
-
-def gymnasium_env(id_="CartPole-v1", **options):
-    return _build_gymnasium(GymnasiumOptions(id_, **options), EnvironmentContext())
+from tests.worlds import gymnasium_env, rollout
 
 
 def cheetah(**options):
@@ -53,16 +48,6 @@ def test_torchrl_accepts_the_specs_of_pixels():
     check_env_specs(env)
     assert env.observation_spec["observation"].shape == (2, 6, 24, 24)
     env.close()
-
-
-def rollout(env, steps, seed=0):
-    """Transitions with random actions, stepped as a collector does."""
-    torch.manual_seed(seed)
-    root, taken = env.reset(), []
-    for _ in range(steps):
-        stepped, root = env.step_and_maybe_reset(env.rand_action(root))
-        taken.append(stepped.clone())
-    return torch.stack(taken, 1)
 
 
 def test_the_fast_path_is_torchrls_general_path():

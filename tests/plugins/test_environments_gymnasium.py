@@ -6,22 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from core.api import EnvironmentContext, OptionError, UserError
-from plugins.environments import GymnasiumOptions, _build_gymnasium
-
-
-def gymnasium_env(id_="CartPole-v1", **options):
-    return _build_gymnasium(GymnasiumOptions(id_, **options), EnvironmentContext())
-
-
-def rollout(env, steps, seed=0):
-    """Transitions with random actions, stepped as a collector does."""
-    torch.manual_seed(seed)
-    root, taken = env.reset(), []
-    for _ in range(steps):
-        stepped, root = env.step_and_maybe_reset(env.rand_action(root))
-        taken.append(stepped.clone())
-    return torch.stack(taken, 1)
+from core.api import OptionError, UserError
+from tests.worlds import gymnasium_env, rollout
 
 
 def test_gymnasium_repeats_actions_and_truncates():

@@ -20,13 +20,11 @@ from plugins.losses import SACOptions
 from plugins.networks import register_networks
 from plugins.optimizers import AdamOptions, AdamWOptions, register_optimizers
 from tests.agents import (
-    DRQ,
-    DRQ_DDPG,
     PIXELS,
     SIMBA,
-    SIMBA_DDPG,
     STATE,
     build,
+    four_agents,
     make_batch,
     make_loss,
 )
@@ -43,12 +41,7 @@ from tests.fake_cuda import (
 
 torch.set_num_threads(1)
 NORMALISED = type(SIMBA)(actor=SIMBA.actor, critic=SIMBA.critic, normalise=True)
-AGENTS = {
-    "sac": (SACOptions(critics=2), NORMALISED, STATE),
-    "ddpg": (SIMBA_DDPG, NORMALISED, STATE),
-    "drq": (DRQ_DDPG, DRQ, PIXELS),
-    "pixel_sac": (SACOptions(shift=4), DRQ, PIXELS),
-}
+AGENTS = four_agents(NORMALISED)
 
 
 class FakeMasked:

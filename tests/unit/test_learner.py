@@ -15,26 +15,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from core import capture
 from core.api import Phase, RunStopped
 from core.learner import Learner, Means
-from plugins.losses import SACOptions
 from tests.agents import (
     CPU,
     DRQ,
     DRQ_DDPG,
     PIXELS,
-    SIMBA,
-    SIMBA_DDPG,
-    STATE,
+    four_agents,
     make_batch,
     make_learner,
 )
 
 torch.set_num_threads(1)
-AGENTS = {
-    "sac": (SACOptions(critics=2), SIMBA, STATE),
-    "ddpg": (SIMBA_DDPG, SIMBA, STATE),
-    "drq": (DRQ_DDPG, DRQ, PIXELS),
-    "pixel_sac": (SACOptions(shift=4), DRQ, PIXELS),
-}
+AGENTS = four_agents()
 
 
 class NoExecution:
