@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
 
-    from core.protocols import Metrics
+    from core.learning import Metrics
 
 WARM_UP = 3
 """Updates before the capture, as PyTorch asks: they fill optimizer states and workspaces."""

@@ -42,8 +42,9 @@ class Component(Generic[OptionsT, ContextT, BuiltT_co]):
     build: Callable[[OptionsT, ContextT], BuiltT_co]
     summary: str
     """One line, shown in listings and in error messages."""
-    needs: frozenset[str] = frozenset()
-    """Capabilities that other components of the preset must provide, such as ``"replay"``."""
+    needs: frozenset[str] | Callable[[OptionsT], frozenset[str]] = frozenset()
+    """Capabilities that other components of the preset must provide, such as ``"replay"``;
+    or what answers them for the checked options."""
     provides: frozenset[str] = frozenset()
     """Capabilities that this component brings, such as ``"replay"`` or ``"pixels"``."""
     provider: Provider | None = None

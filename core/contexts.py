@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from core.protocols import EnvironmentSpec, Parts, Returns
+    from core.learning import Parts, Returns
+    from core.protocols import EnvironmentSpec
 
 
 @dataclass(frozen=True)
 class EnvironmentContext:
-    """Nothing but the preset decides an environment; kept for what later kinds may need."""
+    """What the rest of the preset asks of an environment."""
 
     count: int = 1
     """How many environments one process will hold for training."""
+    time_input: bool = False
+    """Append the time to flat observations (:attr:`core.api.EnvironmentSpec.time_input`)."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class LossContext:
     spec: EnvironmentSpec
     parts: Parts
     device: torch.device
+    count: int = 1
+    """Training environments, ``N``."""
 
 
 @dataclass(frozen=True)

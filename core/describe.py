@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from core.config import RunConfig
     from core.experiment import Agent
+
+
+FLAGS = ("done", "terminated", "truncated")
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,11 @@ def describe(config: RunConfig) -> Description:
     from core.experiment import build_agent, build_data, build_environments
 
     environments = build_environments(config)
-    agent = build_agent(config, environments.spec, torch.device("cpu"))
+    # for one environment: what the others add is only a factor
+    agent = build_agent(replace(config, count=1), environments.spec, torch.device("cpu"))
     data = build_data(config, agent, run_dir=None)
     networks = tuple(_network(agent, role) for role in agent.parts.modules)
-    batch_size = getattr(config.data.options, "batch_size", 1)
+    batch_size = getattr(config.data.options, "batch_size", config.count)
     dense, kept = count_update(agent, batch_size)
     return Description(
         environment=environments.description,
@@ -111,6 +115,7 @@ def example_batch(agent: Agent, size: int) -> TensorDict:
         "observation": torch.zeros(size, *spec.observation, dtype=kind),
         "reward": torch.zeros(size, 1),
         "discount": torch.ones(size, 1),
+        **{flag: torch.zeros(size, 1, dtype=torch.bool) for flag in FLAGS},
     }
     observation = torch.zeros(size, *spec.observation, dtype=kind)
     return TensorDict(

@@ -76,21 +76,11 @@ class Experiment:
     def collector(self) -> Collector:
         """A collector that goes on from where the training environments are.
 
-        Built late, after a checkpoint was loaded: building it resets the environments,
-        which gives the restored observation back (:class:`core.protocols.Environment`).
+        Built late, after a checkpoint was loaded.
         """
-        from torchrl.collectors import Collector
+        from core.collecting import make_collector
 
-        collector = Collector(
-            self.training,
-            self.policy,
-            frames_per_batch=self.config.run.collect.steps * self.config.count,
-            total_frames=-1,
-            track_traj_ids=False,
-            trust_policy=True,
-            auto_register_policy_transforms=False,
-            return_same_td=self.config.run.collect.steps == 1,
-        )
+        collector = make_collector(self.training, self.policy, self.config.run.collect.steps)
         self.policy.recording = True
         return collector
 
@@ -120,7 +110,7 @@ def build_agent(config: RunConfig, spec: EnvironmentSpec, device: torch.device) 
     schemes = [selection.build(MaskContext()) for selection in config.masks]
     masks = MaskSet(config.run.mask_seed)
     parts = MaskedParts(networks, masks, schemes, execution, device)
-    loss = config.loss.build(LossContext(spec, parts, device))
+    loss = config.loss.build(LossContext(spec, parts, device, config.count))
     parts.check_targets(schemes)
     make = config.optimizer.build(OptimizerContext(device))
     learner = Learner(loss.to(device), make, execution, device)
@@ -143,7 +133,8 @@ def build_data(config: RunConfig, agent: Agent, run_dir: Path | None) -> DataSou
 
 def build_environments(config: RunConfig) -> Environments:
     """The environment component; makes no environment yet."""
-    environments: Environments = config.environment.build(EnvironmentContext(config.count))
+    context = EnvironmentContext(config.count, time_input="time input" in config.needs)
+    environments: Environments = config.environment.build(context)
     return environments
 
 
@@ -160,11 +151,14 @@ def build(config: RunConfig, run_dir: Path) -> Experiment:
     agent = build_agent(config, environments.spec, device)
     if config.run.compile:
         agent.learner.compile()
+    else:
+        agent.learner.fuse()
     data = build_data(config, agent, run_dir)
-    random_steps = -(-config.run.collect.random_frames // environments.spec.action_repeat)
-    policy = Policy(
-        agent.loss, agent.parts.shared_normaliser, environments.spec, device, random_steps
+    frames = config.run.collect.random_frames
+    random_steps = (
+        data.learning_starts if frames is None else -(-frames // environments.spec.action_repeat)
     )
+    policy = Policy(agent.loss, environments.spec, device, random_steps)
     training = environments.make(config.count, config.run.seed)
     return Experiment(config, environments, agent, data, policy, training)
 
@@ -173,6 +167,7 @@ def _check_rendering(environments: Environments) -> None:
     """Draw one picture now: a run must not find out at its first video that it cannot."""
     environment = environments.make(1, seed=0)
     try:
+        environment.reset()
         environment.render(0)
     finally:
         environment.close()

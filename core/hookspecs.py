@@ -25,6 +25,7 @@ from core.component import Component
 
 if TYPE_CHECKING:
     from core import contexts as c
+    from core import learning as t
     from core import protocols as p
 
 PROJECT = "openwork"
@@ -53,19 +54,19 @@ class Offers:
         return ()
 
     @hookspec
-    def register_execution(self) -> Iterable[Component[Any, c.ExecutionContext, p.Execution]]:
+    def register_execution(self) -> Iterable[Component[Any, c.ExecutionContext, t.Execution]]:
         """Offer ways to store and multiply kept weights."""
         return ()
 
     @hookspec
-    def register_losses(self) -> Iterable[Component[Any, c.LossContext, p.Loss]]:
+    def register_losses(self) -> Iterable[Component[Any, c.LossContext, t.Loss]]:
         """Offer algorithms."""
         return ()
 
     @hookspec
     def register_optimizers(
         self,
-    ) -> Iterable[Component[Any, c.OptimizerContext, p.OptimizerFactory]]:
+    ) -> Iterable[Component[Any, c.OptimizerContext, t.OptimizerFactory]]:
         """Offer optimizers."""
         return ()
 

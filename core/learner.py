@@ -6,19 +6,31 @@ can be compiled, captured in a CUDA graph, and proved on fake tensors without a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from core.errors import RunStopped
+from core.learning import Fusable
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
-    from core.protocols import Batch, Execution, Loss, Metrics, OptimizerFactory, Phase
+    from core.learning import (
+        Batch,
+        Execution,
+        Loss,
+        Metrics,
+        OptimizerFactory,
+        Phase,
+        Scalars,
+        TraceOptimizer,
+    )
 
 
 class PhaseStep:
@@ -30,7 +42,9 @@ class PhaseStep:
         self.parameters: list[nn.Parameter] = [
             p for module in phase.modules for p in module.parameters() if p.requires_grad
         ]
-        self.optimizer = make(self.parameters, phase.optimizer) if self.parameters else None
+        self.optimizer = (
+            make(self.parameters, phase.optimizer, phase.name) if self.parameters else None
+        )
         self._run = phase.run
 
     def compile(self, parameters: Iterable[nn.Parameter], backend: str) -> None:
@@ -54,18 +68,31 @@ class PhaseStep:
         objective, metrics = self._run(batch)
         if objective is None or self.optimizer is None:
             return metrics
+        if self.phase.step is not None:
+            return metrics | self._trace(objective, self.phase.step(batch))
         # Only this phase's parameters get gradients: an actor loss that runs through the
         # critic must not cost the critic's weight gradients, nor leave any behind.
         gradients = torch.autograd.grad(objective, self.parameters)
+        self.execution.constrain_gradients(self.parameters, gradients)
+        norm = torch.nn.utils.get_total_norm(gradients)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        self.execution.constrain_gradients(self.parameters)
-        # The very tensors in which the backend has just zeroed what is removed.
-        norm = torch.nn.utils.get_total_norm(gradients)
         self.optimizer.step()
         for parameter in self.parameters:
             parameter.grad = None
-        return {"": objective.detach(), "gradient_norm": norm, **metrics}
+        own = {"loss": objective.detach(), "gradient_norm": norm}
+        return self._named(own) | metrics
+
+    def _trace(self, objectives: Tensor, arguments: Mapping[str, Any]) -> Metrics:
+        """A step of an optimizer with traces: each environment's gradient ``[N, *shape]``."""
+        optimizer: TraceOptimizer = self.optimizer  # type: ignore[assignment]
+        gradients = row_gradients(objectives, self.parameters)
+        self.execution.constrain_gradients(self.parameters, gradients)
+        optimizer.step(gradients=gradients, **arguments)
+        return self._named(optimizer.report)
+
+    def _named(self, metrics: Metrics) -> Metrics:
+        return {f"{name}/{self.phase.name}": value for name, value in metrics.items()}
 
 
 class Learner:
@@ -80,8 +107,14 @@ class Learner:
         self.steps = [PhaseStep(phase, make, execution) for phase in self.loss.phases]
         self.updates = 0
         self.means = Means()
-        self._run: Callable[[TensorDictBase], Metrics] = self.step
+        self._run: Callable[[TensorDictBase], Metrics | Scalars] = self.step
         self._prepare = self.loss.prepare
+
+    def fuse(self) -> None:
+        """Replace the phases by the loss's own single call, where it has one for this agent."""
+        if isinstance(self.loss, Fusable):
+            optimizers = {s.phase.name: s.optimizer for s in self.steps if s.optimizer is not None}
+            self._run = self.loss.fuse(self.execution.row, optimizers) or self.step
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile the networks' passes; on CUDA, capture the whole update in a CUDA graph too.
@@ -102,8 +135,7 @@ class Learner:
         shared = self._prepare(batch)
         metrics: Metrics = {}
         for step in self.steps:
-            for name, value in step(shared).items():
-                metrics[_metric(step.phase.name, name)] = value
+            metrics |= step(shared)
         return metrics
 
     def update(self, batch: TensorDictBase) -> None:
@@ -148,62 +180,75 @@ class Learner:
 
 
 class Means:
-    """Means of scalar tensors over a logging interval, kept on their device."""
+    """Means of scalars over a logging interval, kept where they are: on a device or the host."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
-        self._sums: Tensor | None = None
-        self._bad: Tensor | None = None
+        self._sums: Any = None
+        self._finite: Any = None
         self._count = 0
+        self._start = 0
 
-    def add(self, metrics: Metrics, update: int) -> None:
+    def add(self, metrics: Metrics | Scalars, update: int) -> None:
         names = list(metrics)
-        values = torch.stack([value.float() for value in metrics.values()])
-        if self._sums is None or self._bad is None or names != self._names:
-            self._names, self._count = names, 0
-            self._sums = torch.zeros_like(values)
-            self._bad = torch.full_like(values, -1, dtype=torch.int64)
+        values = _vector(list(metrics.values()))
+        if self._sums is None or names != self._names:
+            self._names, self._count, self._start = names, 0, update
+            self._sums, self._finite = _zeros(values), _zeros(values)
+        # A sum stays non-finite once it is, so counting its finite updates finds the first bad.
         self._sums += values
+        self._finite += abs(self._sums) < math.inf
         self._count += 1
-        fresh = torch.isfinite(values).logical_not() & (self._bad < 0)
-        self._bad.masked_fill_(fresh, update)
 
     def first_non_finite(self) -> tuple[int, str] | None:
         """The earliest update with a non-finite metric, and the first such metric in order."""
-        if self._bad is None:
+        if self._finite is None or self._finite.min() == self._count:
             return None
-        bad = [(update, i) for i, update in enumerate(self._bad.tolist()) if update >= 0]
-        if not bad:
-            return None
-        update, index = min(bad)
-        return update, self._names[index]
+        update, index = min((int(n), i) for i, n in enumerate(self._finite.tolist()))
+        return self._start + update, self._names[index]
 
     def take(self) -> dict[str, float]:
         """The means since the last call, on the host; empties them."""
         if self._sums is None or self._count == 0:
             return {}
         means = (self._sums / self._count).tolist()
-        self._sums.zero_()
-        self._count = 0
+        self._sums[...] = 0
+        self._finite[...] = 0
+        self._start, self._count = self._start + self._count, 0
         return dict(zip(self._names, means, strict=True))
 
     def state_dict(self) -> dict[str, Any]:
         """A copy: the sums go on in place."""
-        sums = None if self._sums is None else self._sums.clone()
-        bad = None if self._bad is None else self._bad.clone()
-        return {"names": list(self._names), "sums": sums, "bad": bad, "count": self._count}
+        sums = None if self._sums is None else self._sums + 0
+        counts = {"count": self._count, "start": self._start}
+        return {"names": list(self._names), "sums": sums, **counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._names, self._count = list(state["names"]), state["count"]
-        self._sums = None if state["sums"] is None else state["sums"].clone()
-        self._bad = None if state["bad"] is None else state["bad"].clone()
+        """Restore; only sums that are finite are ever saved (:meth:`Learner.check`)."""
+        self._names, self._count, self._start = list(state["names"]), state["count"], state["start"]
+        self._sums = None if state["sums"] is None else state["sums"] + 0
+        self._finite = None if self._sums is None else _zeros(self._sums) + self._count
 
 
-def _metric(phase: str, name: str) -> str:
-    """``loss/PHASE`` for the objective, ``NAME/PHASE`` for the gradient norm, else as named."""
-    if not name:
-        return f"loss/{phase}"
-    return f"gradient_norm/{phase}" if name == "gradient_norm" else name
+def _vector(values: list[Any]) -> Any:
+    """One vector of 0-d tensors, or of numbers that are already on the host."""
+    if isinstance(values[0], float):
+        return np.array(values)
+    return torch.stack([value.float() for value in values])
+
+
+def _zeros(like: Any) -> Any:
+    return np.zeros_like(like) if isinstance(like, np.ndarray) else torch.zeros_like(like)
+
+
+def row_gradients(objectives: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:
+    """``[N] -> [N, *shape]`` per parameter: the gradient of each environment's objective."""
+    count = objectives.shape[0]
+    if count == 1:
+        gradients = torch.autograd.grad(objectives.squeeze(0), parameters)
+        return tuple([gradient.unsqueeze(0) for gradient in gradients])
+    rows = torch.eye(count, dtype=objectives.dtype, device=objectives.device)
+    return torch.autograd.grad(objectives, parameters, rows, is_grads_batched=True)
 
 
 @contextmanager

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
+from core.protocols import MaskAware
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from core.learning import Execution
     from core.masks import MaskSet
-    from core.protocols import Execution, MaskScheme, Networks
+    from core.protocols import MaskScheme, Networks
 
 ROLES = ("encoder", "actor", "critic")
 
@@ -41,13 +43,10 @@ class MaskedParts:
         """The agent's networks by role, as the loss received them."""
         self.initial: dict[str, dict[str, torch.Size]] = {}
         """Shape of every parameter as it was built, before a backend changed its storage."""
-        self.shared_normaliser: Any = None
-        """The agent's observation normaliser, if it has one."""
 
     def normaliser(self) -> Any:
         normaliser = self._networks.normaliser()
-        self.shared_normaliser = None if normaliser is None else normaliser.to(self._device)
-        return self.shared_normaliser
+        return None if normaliser is None else normaliser.to(self._device)
 
     def encoder(self) -> nn.Module | None:
         encoder = self._networks.encoder()
@@ -63,6 +62,8 @@ class MaskedParts:
         masks = {}
         if role in self._schemes:
             masks = self._masks.draw(role, module, self._schemes[role])
+        if isinstance(self._networks, MaskAware):
+            self._networks.masked(module, masks)
         self.initial[role] = {name: p.shape for name, p in module.named_parameters()}
         self.modules[role] = self._execution.attach(module.to(self._device), masks)
         return self.modules[role]

@@ -11,32 +11,30 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
-    from core.protocols import EnvironmentSpec, Loss, Normaliser
+    from core.learning import Loss
+    from core.protocols import EnvironmentSpec
 
 
 @final
 class Policy(TensorDictModuleBase):
     """Uniformly random at first, then the loss's exploring policy.
 
-    Every observation that is acted on enters the normaliser's statistics once, in the
-    random phase too (SimBa, ``wrappers/normalization.py``). Written on TensorDictModuleBase
-    because TensorDictModule's output checks cost more than a small network.
+    The loss is shown every observation that is acted on, in the random phase too. Written on
+    TensorDictModuleBase because TensorDictModule's output checks cost more than a small network.
     """
 
     def __init__(
         self,
         loss: Loss,
-        normaliser: Normaliser | None,
         spec: EnvironmentSpec,
         device: torch.device,
         random_steps: int,
     ) -> None:
         super().__init__()
-        self.in_keys = ["observation"]
+        self.in_keys = ["observation", "is_init"]
         self.out_keys = ["action"]
-        # Kept out of the module tree: the loss already owns all parameters.
+        # Kept out of the module tree: the loss owns all parameters.
         self.__dict__["loss"] = loss
-        self.__dict__["normaliser"] = normaliser
         self._environment = spec
         self.device = device
         self.random_steps = random_steps
@@ -50,8 +48,7 @@ class Policy(TensorDictModuleBase):
             tensordict.set("action", self._blank(observation.shape[0]))
             return tensordict
         moved = observation.to(self.device, non_blocking=True)
-        if self.normaliser is not None:
-            self.normaliser.update(moved)
+        self.loss.observe(moved, tensordict.get("is_init")[:, 0])
         if self.agent_steps < self.random_steps:
             action = self._random(observation.shape[0])
         else:

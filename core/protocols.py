@@ -9,10 +9,10 @@ dimensions, ``M`` members of a critic ensemble.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
     from torchrl.envs import EnvBase
-
-Metrics = dict[str, "Tensor"]
-"""Scalar tensors on the learner's device; they are read on the host only when logged."""
-Batch = dict[str, "Tensor"]
-"""What the phases of one update share; a loss's ``prepare`` makes it from a sampled batch."""
 
 
 # --- environments -----------------------------------------------------------------------
@@ -47,6 +42,9 @@ class EnvironmentSpec:
     discrete: bool = False
     episode_steps: int | None = None
     """The time limit in agent steps, where there is one."""
+    time_input: bool = False
+    """The last entry of an observation is the time since the episode's beginning: ``-0.5 +
+    max(k - 1, 0) / limit`` after ``k`` agent steps; no statistics are to be kept of it."""
 
 
 class Environment(Protocol):
@@ -54,7 +52,8 @@ class Environment(Protocol):
 
     Keys: ``observation`` ``[N, *spec.observation]``, ``action`` ``[N, A]`` float32
     (``[N]`` int64 when discrete), ``reward``, ``done``, ``terminated``, ``truncated``
-    ``[N, 1]``. Besides the ``EnvBase`` interface:
+    ``[N, 1]``, and in the root ``is_init`` ``[N, 1]``: the episode's first observation.
+    Besides the ``EnvBase`` interface:
     """
 
     def state_dict(self) -> dict[str, Any]:
@@ -117,7 +116,15 @@ class Networks(Protocol):
         """
 
 
-# --- masks and execution ----------------------------------------------------------------
+@runtime_checkable
+class MaskAware(Protocol):
+    """A network component whose initialisation depends on what is removed."""
+
+    def masked(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+        """Told the masks of a module that it made, before they come into force."""
+
+
+# --- masks ----------- ----------------------------------------------------------------
 
 
 class MaskScheme(Protocol):
@@ -135,89 +142,6 @@ class MaskScheme(Protocol):
         ``parameters`` are all of one network's, in the module's order. Parameters left
         out of the answer stay dense. Only ``generator`` may be drawn from.
         """
-
-
-class Execution(Protocol):
-    """How kept weights are stored and multiplied."""
-
-    def attach(self, module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-        """The module with the masks in force. Called once, on the learner's device."""
-
-    def constrain_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Zero the gradients of removed weights; called between backward and step."""
-
-    def reapply(self) -> None:
-        """Put every removed weight back to zero, after weights were loaded or reset."""
-
-
-# --- losses -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One step of an update, in the order in which the loss lists them.
-
-    With ``modules``, ``run(batch)`` returns the objective, which is minimised over the
-    parameters of these modules, and metrics. Without, it changes what it must by itself
-    (a target average) and returns None and metrics.
-    """
-
-    name: str
-    run: Callable[[Batch], tuple[Tensor | None, Metrics]]
-    modules: tuple[nn.Module, ...] = ()
-    optimizer: Mapping[str, Any] = field(default_factory=dict)
-    """Optimizer options that this phase fixes, such as ``{"lr": 1e-4, "weight_decay": 0.0}``."""
-
-
-@dataclass(frozen=True)
-class Returns:
-    """How a loss wants rewards summed by the data source."""
-
-    gamma: float
-    """Discount per agent step, in [0, 1]."""
-    n_step: int = 1
-    """Rewards summed before bootstrapping, at least 1."""
-
-
-class Loss(Protocol):
-    """An algorithm: an ``nn.Module`` that owns actor, critics and targets."""
-
-    @property
-    def phases(self) -> tuple[Phase, ...]:
-        """The update, in order. The learner makes one optimizer per phase with modules."""
-
-    @property
-    def returns(self) -> Returns: ...
-
-    def prepare(self, batch: TensorDictBase) -> Batch:
-        """Normalise, augment and encode a sampled batch (keys: :class:`DataSource`)."""
-
-    def act(self, observation: Tensor, *, explore: bool) -> Tensor:
-        """``[N, *observation] -> [N, A]``, normalised inside; no gradients."""
-
-    def set_progress(self, agent_steps: int) -> None:
-        """Told before acting and learning at each iteration; moves schedules, without a sync."""
-
-
-class Parts(Protocol):
-    """Hands a loss its networks, already masked and on the learner's device."""
-
-    def normaliser(self) -> Any: ...
-    def encoder(self) -> nn.Module | None: ...
-    def actor(self, heads: Mapping[str, int]) -> nn.Module: ...
-    def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module: ...
-
-
-# --- optimizers -------------------------------------------------------------------------
-
-
-class OptimizerFactory(Protocol):
-    """Makes one optimizer per phase."""
-
-    def __call__(
-        self, parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any]
-    ) -> torch.optim.Optimizer:
-        """An optimizer for one phase; ``overrides`` are options that the phase fixes."""
 
 
 # --- data -------------------------------------------------------------------------------
@@ -238,6 +162,10 @@ class DataSource(Protocol):
 
     def batches(self) -> Iterator[TensorDictBase]:
         """The batches to learn from now."""
+
+    @property
+    def learning_starts(self) -> int:
+        """Transitions, over all environments, that are taken before the first batch."""
 
     def __len__(self) -> int:
         """Transitions held."""

@@ -33,7 +33,8 @@ def summary(experiment: Experiment) -> dict[str, str]:
         total, alive = count_parameters(agent, role)
         share = f"{alive:,} kept ({alive / total:.1%})" if alive != total else "dense"
         lines[role] = f"{total:,} parameters, {share}"
-    held = readable_bytes(experiment.data.bytes)
-    lines["data"] = f"{config.data.component.name}, {held} when full"
+    held = experiment.data.bytes
+    keeps = f"{readable_bytes(held)} when full" if held else "keeps nothing"
+    lines["data"] = f"{config.data.component.name}, {keeps}"
     lines["device"] = str(agent.device)
     return lines

@@ -102,10 +102,23 @@ def section(component: AnyComponent) -> str:
     paragraphs = inspect.cleandoc(component.options.__doc__ or "").split("\n\n")
     listed = list(entries(component.options)) or ["It has no options.\n"]
     head = [f"### `{component.name}`", _sentence(component.summary), *map(_flowing, paragraphs)]
-    for word, capabilities in (("Needs", component.needs), ("Provides", component.provides)):
-        if capabilities:
-            head.append(f"{word}: {', '.join(f'`{c}`' for c in sorted(capabilities))}.")
+    head += [*_needs(component), *_capabilities("Provides", component.provides)]
     return "\n\n".join(head) + "\n\n" + "\n".join(listed)
+
+
+def _needs(component: AnyComponent) -> list[str]:
+    """What it needs; by the docstring of the function, where that depends on options."""
+    if not callable(component.needs):
+        return _capabilities("Needs", component.needs)
+    words = inspect.getdoc(component.needs)
+    assert words, f"{component.name}: the function of its needs has no docstring"
+    by_default = sorted(component.needs(component.options()))
+    shown = ", ".join(f"`{name}`" for name in by_default) or "nothing"
+    return [f"Needs: {_flowing(words).rstrip('.')}. With the defaults: {shown}."]
+
+
+def _capabilities(word: str, names: frozenset[str]) -> list[str]:
+    return [f"{word}: {', '.join(f'`{name}`' for name in sorted(names))}."] if names else []
 
 
 def page() -> str:

@@ -100,9 +100,15 @@ def claim_batch(mode: Mode, batch: TensorDict) -> dict[Any, Tensor]:
 def without_backward() -> Iterator[None]:
     """Gradients are zeros on the parameters' device; no graph is built."""
 
-    def zeros(outputs: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        assert outputs.ndim == 0
-        return tuple(torch.zeros_like(tensor) for tensor in inputs)
+    def zeros(
+        outputs: Tensor,
+        inputs: Sequence[Tensor],
+        rows: Tensor | None = None,
+        is_grads_batched: bool = False,
+    ) -> tuple[Tensor, ...]:
+        assert outputs.ndim == is_grads_batched
+        leading = outputs.shape if is_grads_batched else ()
+        return tuple(tensor.new_zeros((*leading, *tensor.shape)) for tensor in inputs)
 
     with torch.no_grad(), patch.object(torch.autograd, "grad", zeros):
         yield

@@ -51,6 +51,12 @@ class Selection:
     def title(self) -> str:
         return _title(self.key, self.component)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """Capabilities that the component needs with these options."""
+        needs = self.component.needs
+        return needs(self.options) if callable(needs) else needs
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -73,6 +79,11 @@ class RunConfig:
     def selections(self) -> tuple[Selection, ...]:
         singles = (getattr(self, name) for name in SINGLE)
         return (*singles, *self.masks, *self.loggers)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Every capability that some component needs."""
+        return frozenset().union(*(selection.needs for selection in self.selections))
 
     def plain(self) -> dict[str, Any]:
         """The resolved configuration, every default filled in: a preset again."""
@@ -112,7 +123,7 @@ def resolve(loaded: Loaded, plugins: Plugins) -> RunConfig:
     for name, kind in LISTED.items():
         found[name] = _select_list(nodes[name], kind, (name,), check, plugins)
     if not check.problems:
-        _check_needs(found, check)
+        _check_needs(found, check, plugins)
     if check.problems:
         raise UserError("\n".join(check.in_order()))
     return RunConfig(run=run, count=count, loaded=loaded, **found)
@@ -170,19 +181,32 @@ def _select_list(
     return tuple(selection for selection in found if selection is not None)
 
 
-def _check_needs(found: dict[str, Any], check: Checker) -> None:
+def _check_needs(found: dict[str, Any], check: Checker, plugins: Plugins) -> None:
     """Capabilities that one component needs and no other brings."""
     selections = [found[name] for name in SINGLE]
     selections += [selection for name in LISTED for selection in found[name]]
-    provided = {what: s for s in selections for what in s.component.provides}
+    provided = {what for s in selections for what in s.component.provides}
     for selection in selections:
-        for need in sorted(selection.component.needs - set(provided)):
-            data = found["data"]
-            check.note(
-                selection.key,
-                f"{selection.title} needs {need}, which {data.title} "
-                f"({check.loaded.origin(data.key)}) does not provide",
-            )
+        for need in sorted(selection.needs - provided):
+            lacking = _could_provide(need, found, plugins) or [found["data"]]
+            for other in lacking:
+                kind = SINGLE[str(other.key[0])]
+                names = [c.name for c in plugins.components(kind) if need in c.provides]
+                choices = f"; {', '.join(names)} would" if names else ""
+                check.note(
+                    selection.key,
+                    f"{selection.title} needs {need}, which {other.title} "
+                    f"({check.loaded.origin(other.key)}) does not provide{choices}",
+                )
+
+
+def _could_provide(need: str, found: dict[str, Any], plugins: Plugins) -> list[Selection]:
+    """The nodes of the preset whose kind has some component that brings ``need``."""
+    return [
+        found[name]
+        for name, kind in SINGLE.items()
+        if any(need in component.provides for component in plugins.components(kind))
+    ]
 
 
 def _title(key: Key, component: AnyComponent) -> str:

@@ -14,13 +14,14 @@ class CollectOptions:
     steps: int = 1
     """Agent steps per environment between updates. The papers take 1; more is faster to
     collect and learns from slightly older actions. The replay ratio is kept either way."""
-    random_frames: int = 0
-    """Environment frames of uniformly random actions at the start."""
+    random_frames: int | None = None
+    """Environment frames of uniformly random actions at the start; null: until the data
+    source's ``learning_starts``."""
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", f"must be at least 1, got {self.steps}")
         require(
-            self.random_frames >= 0,
+            self.random_frames is None or self.random_frames >= 0,
             "random_frames",
             f"must not be negative, got {self.random_frames}",
         )

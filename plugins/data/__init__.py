@@ -1,16 +1,21 @@
-"""Where batches come from. Built in: ``replay``, uniform replay over single-frame rows."""
+"""Where batches come from.
+
+Built in: ``replay``, uniform replay over single-frame rows, and ``stream``, every transition
+once as it happens.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.api import Component, DataContext, DataSource, hookimpl, require
 
 if TYPE_CHECKING:
     from plugins.data.replay import Replay
+    from plugins.data.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -57,14 +62,25 @@ class ReplayOptions:
         )
 
 
+@dataclass(frozen=True)
+class StreamOptions:
+    """``stream`` has no options: every transition is one update, with nothing kept."""
+
+
 def _build_replay(options: ReplayOptions, context: DataContext) -> Replay:
     from plugins.data.replay import build
 
     return build(options, context)
 
 
+def _build_stream(options: StreamOptions, context: DataContext) -> Stream:
+    from plugins.data.stream import build
+
+    return build(context)
+
+
 @hookimpl
-def register_data() -> Iterable[Component[ReplayOptions, DataContext, DataSource]]:
+def register_data() -> Iterable[Component[Any, DataContext, DataSource]]:
     """Offer the built-in data sources."""
     return [
         Component(
@@ -72,6 +88,13 @@ def register_data() -> Iterable[Component[ReplayOptions, DataContext, DataSource
             ReplayOptions,
             _build_replay,
             "uniform replay: single frames stored once, stacks and n-step returns at sampling",
-            provides=frozenset({"replay"}),
-        )
+            provides=frozenset({"replay", "n-step returns", "batches"}),
+        ),
+        Component(
+            "stream",
+            StreamOptions,
+            _build_stream,
+            "streaming: each transition is learned from once, in order, and forgotten",
+            provides=frozenset({"transitions in order"}),
+        ),
     ]

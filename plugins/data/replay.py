@@ -132,6 +132,10 @@ class Replay:
             batch = self.buffer.sample()
             yield batch if device.type == "cpu" else batch.to(device, non_blocking=True)
 
+    @property
+    def learning_starts(self) -> int:
+        return self.options.learning_starts
+
     def __len__(self) -> int:
         return self.storage.ledger.held if self.collected else 0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.api import Component, EnvironmentContext, Environments, hookimpl, require
+from core.api import Component, EnvironmentContext, Environments, UserError, hookimpl, require
 from plugins.environments.rendering import choose
 
 
@@ -76,17 +76,21 @@ class GymnasiumOptions:
 
 
 def _build_dm_control(options: DMControlOptions, context: EnvironmentContext) -> Environments:
+    if context.time_input and options.pixels:
+        raise UserError(
+            "the time can only be appended to states, not to pixels; set network.time_input: false"
+        )
     renderer = choose(required=options.pixels)
     from plugins.environments.dm_control import DMControlEnvironments
 
-    return DMControlEnvironments(options, renderer)
+    return DMControlEnvironments(options, renderer, time_input=context.time_input)
 
 
 def _build_gymnasium(options: GymnasiumOptions, context: EnvironmentContext) -> Environments:
     choose(required=False)
     from plugins.environments.gymnasium import GymnasiumEnvironments
 
-    return GymnasiumEnvironments(options)
+    return GymnasiumEnvironments(options, time_input=context.time_input)
 
 
 @hookimpl
@@ -98,11 +102,13 @@ def register_environments() -> Iterable[Component[Any, EnvironmentContext, Envir
             DMControlOptions,
             _build_dm_control,
             "DeepMind Control Suite tasks, from states or from pixels",
+            provides=frozenset({"time input"}),
         ),
         Component(
             "gymnasium",
             GymnasiumOptions,
             _build_gymnasium,
             "registered Gymnasium environments with flat observations",
+            provides=frozenset({"time input"}),
         ),
     ]

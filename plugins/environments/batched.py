@@ -28,6 +28,8 @@ Bounds = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
 
 _FLAGS = ("done", "terminated", "truncated")
+_KEPT = ("observation", "is_init", *_FLAGS)
+"""What a step's ``next`` hands on to the following root."""
 _open: weakref.WeakSet[BatchedEnv] = weakref.WeakSet()
 
 
@@ -77,7 +79,9 @@ class BatchedEnv(EnvBase):
         observation: Any = Unbounded((n, *spec.observation), dtype=torch.float32)
         if spec.pixels:
             observation = Bounded(0, 255, (n, *spec.observation), dtype=torch.uint8)
-        self.observation_spec = Composite(observation=observation, shape=(n,))
+        self.observation_spec = Composite(
+            observation=observation, is_init=Binary(1, (n, 1), dtype=torch.bool), shape=(n,)
+        )
         self.action_spec = _action_spec(n, spec, bounds)
         self.reward_spec = Unbounded((n, 1), dtype=torch.float32)
         flags = {key: Binary(1, (n, 1), dtype=torch.bool) for key in _FLAGS}
@@ -89,36 +93,39 @@ class BatchedEnv(EnvBase):
         self, tensordict: TensorDictBase
     ) -> tuple[TensorDictBase, TensorDictBase]:
         """``tensordict`` with ``next`` added, and the root of the step after it."""
-        next_ = self._step(tensordict)
-        tensordict.set("next", next_)
+        following = self._advance(tensordict.get("action"))
+        tensordict.set("next", self._tensordict(following))
         over = [episode for episode in self._episodes if episode.over]
         if not over:
             # as TorchRL's step_mdp: the same tensors, and every flag is False
-            kept = {key: next_.get(key) for key in ("observation", *_FLAGS)}
-            return tensordict, self._tensordict(kept)
+            return tensordict, self._tensordict({key: following[key] for key in _KEPT})
         for episode in over:
             episode.begin()
         return tensordict, self._root()
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        return self._tensordict(self._advance(tensordict.get("action")))
+
+    def _advance(self, action: Tensor) -> dict[str, Tensor]:
         # the copy: the episodes keep the actions, and the policy may reuse its tensor
         dtype = np.int64 if self._discrete else np.float32
-        actions = tensordict.get("action").detach().cpu().numpy().astype(dtype)
-        n = len(self._episodes)
-        rewards = np.empty((n, 1), np.float32)
-        terminated = np.zeros((n, 1), np.bool_)
-        truncated = np.zeros((n, 1), np.bool_)
-        for i, episode in enumerate(self._episodes):
-            rewards[i], terminated[i], truncated[i] = episode.step(actions[i])
-        return self._tensordict(
-            {
-                "observation": self._observation(),
-                "reward": torch.from_numpy(rewards),
-                "done": torch.from_numpy(terminated | truncated),
-                "terminated": torch.from_numpy(terminated),
-                "truncated": torch.from_numpy(truncated),
-            }
-        )
+        actions = action.detach().cpu().numpy().astype(dtype)
+        stepped = [e.step(own) for e, own in zip(self._episodes, actions, strict=True)]
+        rewards = np.array([[reward] for reward, _, _ in stepped], np.float32)
+        # of is_init and the flags; no step leads to an episode's first observation
+        flags = np.zeros((4, len(stepped), 1), np.bool_)
+        for i, (_, terminal, cut) in enumerate(stepped):
+            if terminal or cut:
+                flags[1:, i, 0] = True, terminal, cut
+        is_init, done, terminated, truncated = map(torch.from_numpy, flags)
+        return {
+            "observation": self._observation(),
+            "is_init": is_init,
+            "reward": torch.from_numpy(rewards),
+            "done": done,
+            "terminated": terminated,
+            "truncated": truncated,
+        }
 
     def _reset(self, tensordict: TensorDictBase | None = None, **_: Any) -> TensorDictBase:
         mask = None if tensordict is None else tensordict.get("_reset", None)
@@ -134,7 +141,8 @@ class BatchedEnv(EnvBase):
 
     def _root(self) -> TensorDict:
         flags = {key: torch.zeros(*self.batch_size, 1, dtype=torch.bool) for key in _FLAGS}
-        return self._tensordict({"observation": self._observation(), **flags})
+        begins = torch.tensor([[episode.fresh] for episode in self._episodes])
+        return self._tensordict({"observation": self._observation(), "is_init": begins, **flags})
 
     def _tensordict(self, source: dict[str, Tensor]) -> TensorDict:
         # the constructor without its checks, which cost 6 us on each of two a step
@@ -152,10 +160,9 @@ class BatchedEnv(EnvBase):
     def _populate(self, seeds: list[int]) -> None:
         for episode in self._episodes:
             episode.simulator.close()
-        history = self._agent_spec.frame_stack
         self._seeds = seeds
         self._episodes = [
-            Episode(self._make_simulator(seed), row, history)
+            Episode(self._make_simulator(seed), row, self._agent_spec)
             for seed, row in zip(seeds, self._observations, strict=True)
         ]
 

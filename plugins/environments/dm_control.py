@@ -13,6 +13,7 @@ import torch
 
 from core.api import EnvironmentSpec, OptionError, RunStopped, UserError, did_you_mean
 from plugins.environments import rendering
+from plugins.environments.episodes import state_text, with_time
 
 if TYPE_CHECKING:
     from plugins.environments import DMControlOptions
@@ -28,19 +29,21 @@ UNLIMITED = 1e9
 class DMControlEnvironments:
     """See :class:`core.api.Environments`."""
 
-    def __init__(self, options: DMControlOptions, renderer: rendering.Renderer | None) -> None:
+    def __init__(
+        self, options: DMControlOptions, renderer: rendering.Renderer | None, *, time_input: bool
+    ) -> None:
         self._renderer = renderer
         _check_task(options.task)
         self._options = options
         simulator = DMControlSimulator(options, seed=0)
-        self.spec = simulator.spec()
+        self.spec = with_time(simulator.spec()) if time_input else simulator.spec()
         simulator.close()
 
     @property
     def description(self) -> str:
         """Task, what is observed, renderer and versions."""
         options = self._options
-        observed = f"states of {self.spec.observation[0]}"
+        observed = state_text(self.spec)
         if options.pixels:
             size = f"{options.size}x{options.size}x3 stacked {options.frame_stack}"
             fast = ", fast rendering" if options.rendering == "fast" else ""
@@ -132,11 +135,14 @@ class DMControlSimulator:
         self._frames = 0
 
     def step(self, action: Array) -> tuple[float, bool, bool]:
-        """Repeat the action; the end of the episode ends the repetition."""
+        """Repeat the action; the end of the episode ends the repetition.
+
+        Clipped here, not left to MuJoCo: the rewards of some tasks read the control itself.
+        """
         task, physics = self._task, self._physics
-        control, total = action, 0.0
+        control, total = action.clip(-1.0, 1.0), 0.0
         if self._scale is not None:
-            control = self._low + self._scale * (action.astype(np.float64) + 1.0)
+            control = self._low + self._scale * (control.astype(np.float64) + 1.0)
         for _ in range(self._options.action_repeat):
             task.before_step(control, physics)
             try:

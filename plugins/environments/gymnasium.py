@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,6 +14,7 @@ import numpy as np
 
 from core.api import EnvironmentSpec, OptionError, UserError, did_you_mean
 from plugins.environments import rendering
+from plugins.environments.episodes import state_text, with_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +29,10 @@ Array = np.ndarray[Any, Any]
 class GymnasiumEnvironments:
     """See :class:`core.api.Environments`."""
 
-    def __init__(self, options: GymnasiumOptions) -> None:
+    def __init__(self, options: GymnasiumOptions, *, time_input: bool) -> None:
         self._options = options
         simulator = GymnasiumSimulator(options, seed=0)
-        self.spec = simulator.spec()
+        self.spec = with_time(simulator.spec()) if time_input else simulator.spec()
         self._bounds = simulator.bounds()
         simulator.close()
 
@@ -38,7 +40,7 @@ class GymnasiumEnvironments:
     def description(self) -> str:
         """Id, what is observed and versions."""
         return (
-            f"gymnasium {self._options.id}, states of {self.spec.observation[0]}, "
+            f"gymnasium {self._options.id}, {state_text(self.spec)}, "
             f"gymnasium {version('gymnasium')}"
         )
 
@@ -87,6 +89,27 @@ def _registered(id_: str) -> Any:
             ) from error
 
 
+@contextmanager
+def _quietly(registration: Any) -> Iterator[None]:
+    """Without what every making of an older environment says: that it and its model are old.
+
+    A preset names the version that its paper used, on purpose.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*is out of date", DeprecationWarning)
+        if "mujoco" not in str(registration.entry_point):
+            yield
+            return
+        import mujoco
+
+        handler = mujoco.get_mju_user_warning()
+        mujoco.set_mju_user_warning(lambda text: None)
+        try:
+            yield
+        finally:
+            mujoco.set_mju_user_warning(handler)
+
+
 def _can_draw(registration: Any) -> bool:
     """Whether the environment can be made with ``render_mode="rgb_array"``."""
     from gymnasium.envs.registration import load_env_creator
@@ -108,7 +131,7 @@ class GymnasiumSimulator:
         arguments: dict[str, Any] = {"disable_env_checker": True}
         if options.max_episode_steps is not None:
             arguments["max_episode_steps"] = options.max_episode_steps
-        with _one_line(options.id):
+        with _one_line(options.id), _quietly(registration):
             self._draws = _can_draw(registration)
             if self._draws:
                 arguments["render_mode"] = "rgb_array"

@@ -14,13 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MaskedOptions:
-    """Nothing to choose."""
+    """How the networks run."""
+
+    native: bool = True
+    """Run without autograd where that applies, which is one environment on the CPU with plain
+    perceptrons (``stream_mlp``, ``mlp``): the same numbers within rounding, many times faster.
+    By compiled kernels, or where these were not built by NumPy, with a warning. ``false``: the
+    phases of the update run on PyTorch, as they do everywhere else; the others are tested
+    against this."""
 
 
 def _build_masked(options: MaskedOptions, context: ExecutionContext) -> Masked:
     from plugins.execution.masked import Masked
 
-    return Masked()
+    return Masked(native=options.native)
 
 
 @hookimpl

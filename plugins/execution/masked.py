@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, final
+from weakref import WeakSet
 
 import torch
 
+from plugins.execution.rows import row_of
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from plugins.execution.numpy_rows import NumpyRow
+    from plugins.execution.rows import Row
 
 
 @final
@@ -24,7 +30,9 @@ class Masked:
     bit for bit as no mask does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, native: bool = True) -> None:
+        self._native = native
+        self._rows: WeakSet[Row | NumpyRow] = WeakSet()
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
         self._masks: dict[int, Tensor] = {}
@@ -42,16 +50,23 @@ class Masked:
         self._zero(attached)
         return module
 
-    def constrain_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
-        """Zero the gradients of removed weights, in place; parameters without masks pass."""
-        gradients, factors = [], []
-        for parameter in parameters:
+    def constrain_gradients(
+        self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]
+    ) -> None:
+        """Zero the gradients of removed weights, in place; parameters without masks pass.
+
+        Args:
+            parameters: any of those attached, or others.
+            gradients: one each, of its shape or with leading dimensions.
+        """
+        masked, factors = [], []
+        for parameter, gradient in zip(parameters, gradients, strict=True):
             factor = self._factor(parameter)
-            if factor is not None and parameter.grad is not None:
-                gradients.append(parameter.grad)
+            if factor is not None:
+                masked.append(gradient)
                 factors.append(factor)
-        if gradients:
-            torch._foreach_mul_(gradients, factors)
+        if masked:
+            torch._foreach_mul_(masked, factors)
 
     def _factor(self, parameter: nn.Parameter) -> Tensor | None:
         """The mask in the weights' own type: multiplying by booleans is 2 to 4 times slower.
@@ -67,6 +82,20 @@ class Masked:
         """Put every removed weight back to zero; masks that were changed in place count."""
         self._zero(self._attached)
 
+    def row(self, module: nn.Module) -> Row | NumpyRow | None:
+        """``module`` on one observation at a time, without autograd; follows its masks.
+
+        By compiled kernels, or by NumPy where they were not built (with a warning). None
+        without ``native``, and for modules that neither knows (see
+        :mod:`plugins.execution.chains`).
+        """
+        if not self._native:
+            return None
+        row = row_of(module, lambda parameter: self._masks.get(id(parameter)))
+        if row is not None:
+            self._rows.add(row)
+        return row
+
     @torch.no_grad()
     def _zero(self, attached: Sequence[tuple[nn.Parameter, Tensor]]) -> None:
         for parameter, mask in attached:
@@ -80,3 +109,5 @@ class Masked:
                 self._factors[id(parameter)].copy_(mask)
             # Not a product: that would keep a NaN, and make negative zeros.
             parameter.masked_fill_(mask.logical_not().to(parameter.device), 0.0)
+        for row in self._rows:
+            row.bind()

@@ -84,6 +84,11 @@ class DDPG(LossModule):
         """Both objectives at the present weights: scalars ``loss_actor``, ``loss_critic``."""
         return inputs.joint_losses(self, self.phases, self.prepare(tensordict))
 
+    def observe(self, observation: Tensor, begins: Tensor) -> None:
+        """See :meth:`core.api.Loss.observe`; every observation acted on enters the statistics."""
+        if self.normaliser is not None:
+            self.normaliser.update(observation)
+
     @torch.no_grad()
     def act(self, observation: Tensor, *, explore: bool) -> Tensor:
         """``[N, A]`` in [-1, 1]: the mean, with unclipped noise when exploring."""

@@ -54,7 +54,7 @@ def prepare(batch: TensorDictBase, normaliser: Any, encoder: nn.Module | None, s
 
 
 def joint_losses(loss: nn.Module, phases: Sequence[Phase], batch: Batch) -> TensorDict:
-    """Every phase's objective at the present weights, as ``loss_PHASE``.
+    """Every phase's objective (or the mean of its rows') at the present weights, ``loss_PHASE``.
 
     Each keeps a graph to its own phase's parameters only, so that their sum can be
     differentiated at once.
@@ -63,7 +63,9 @@ def joint_losses(loss: nn.Module, phases: Sequence[Phase], batch: Batch) -> Tens
     for phase in phases:
         if phase.modules:
             with _only_trainable(loss, phase.modules):
-                losses[f"loss_{phase.name}"], _ = phase.run(batch)
+                objective, _ = phase.run(batch)
+                assert objective is not None
+                losses[f"loss_{phase.name}"] = objective.mean()
     return TensorDict(losses)
 
 

@@ -13,3 +13,12 @@ if TYPE_CHECKING:
 def standard_normal(like: Tensor) -> Tensor:
     """N(0, 1) in the shape and on the device of ``like``, from torch's global generator."""
     return torch.randn_like(like)
+
+
+def sometimes_random(greedy: Tensor, share: Tensor, choices: int) -> Tensor:
+    """``greedy`` ``[N]`` int64, each replaced with probability ``share`` by any of ``choices``.
+
+    Both draws, from torch's global generator, are made whatever comes of them: no host sync.
+    """
+    replaced = torch.rand(greedy.shape, device=greedy.device) < share
+    return torch.where(replaced, torch.randint_like(greedy, choices), greedy)

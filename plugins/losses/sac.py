@@ -98,6 +98,11 @@ class SAC(LossModule):
         """All objectives at the present weights: scalars ``loss_actor`` and so on."""
         return inputs.joint_losses(self, self.phases, self.prepare(tensordict))
 
+    def observe(self, observation: Tensor, begins: Tensor) -> None:
+        """See :meth:`core.api.Loss.observe`; every observation acted on enters the statistics."""
+        if self.normaliser is not None:
+            self.normaliser.update(observation)
+
     @torch.no_grad()
     def act(self, observation: Tensor, *, explore: bool) -> Tensor:
         """A sample of the policy, or the tanh of its mean: ``[N, A]`` in [-1, 1]."""

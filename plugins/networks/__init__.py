@@ -1,6 +1,6 @@
 """Network designs: what an agent's encoder, actor and critic look like.
 
-All three name their parts alike, for diagnostics and mask patterns: ``trunk`` ends in the
+All name their parts alike, for diagnostics and mask patterns: ``trunk`` ends in the
 feature, and the linear layers that read it are ``heads.NAME`` of an actor and
 ``members.I.head`` of a critic (each member has its own ``members.I.trunk``).
 """
@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.api import Component, EnvironmentSpec, NetworkContext, UserError, hookimpl, require
+from plugins.networks.stream_options import SparseInit as SparseInit
+from plugins.networks.stream_options import StreamCnnOptions as StreamCnnOptions
+from plugins.networks.stream_options import StreamMlpOptions as StreamMlpOptions
 
 if TYPE_CHECKING:
     from core.api import Networks
@@ -115,18 +118,37 @@ class MlpOptions:
     """Normalise observations by running mean and variance."""
 
 
+SMALLEST_FRAME = 15
+"""Side in pixels of the smallest frames that DrQ-v2's encoder can take."""
+
+
 def encoded_side(side: int) -> int:
-    """Side of DrQ-v2's encoder output for a frame of this side; below 1 it does not fit."""
+    """Side of DrQ-v2's encoder output for a frame of this side."""
     return (side - 3) // 2 + 1 - 6  # one 3x3 convolution of stride 2, then three of stride 1
 
 
-def _flat(name: str, spec: EnvironmentSpec) -> int:
+def _flat(name: str, spec: EnvironmentSpec, other: str = "drq_cnn") -> int:
     if spec.pixels or len(spec.observation) != 1:
         raise UserError(
             f"network '{name}' needs flat observations; the environment gives "
-            f"{spec.observation}. Choose network 'drq_cnn', or set environment.pixels: false"
+            f"{spec.observation}. Choose network '{other}', or set environment.pixels: false"
         )
     return spec.observation[0]
+
+
+def _check_frames(name: str, spec: EnvironmentSpec, smallest: int, other: str) -> None:
+    """``smallest``: side of the smallest frames that fit; ``other``: the network for states."""
+    if not spec.pixels or len(spec.observation) != 3:
+        raise UserError(
+            f"network '{name}' needs pixel observations; the environment gives "
+            f"{spec.observation}. Set environment.pixels: true, or choose network '{other}'"
+        )
+    _, height, width = spec.observation
+    if min(height, width) < smallest:
+        raise UserError(
+            f"network '{name}' needs frames of at least {smallest}x{smallest} pixels, "
+            f"got {height}x{width}; raise environment.size"
+        )
 
 
 def _build_simba(options: SimbaOptions, context: NetworkContext) -> Networks:
@@ -144,21 +166,29 @@ def _build_mlp(options: MlpOptions, context: NetworkContext) -> Networks:
 
 
 def _build_drq(options: DrqOptions, context: NetworkContext) -> Networks:
-    spec = context.spec
-    if not spec.pixels or len(spec.observation) != 3:
-        raise UserError(
-            f"network 'drq_cnn' needs pixel observations; the environment gives "
-            f"{spec.observation}. Set environment.pixels: true, or choose network 'simba'"
-        )
-    _, height, width = spec.observation
-    if min(encoded_side(height), encoded_side(width)) < 1:
-        raise UserError(
-            f"network 'drq_cnn' needs frames of at least 15x15 pixels, got {height}x{width}; "
-            "raise environment.size"
-        )
+    _check_frames("drq_cnn", context.spec, SMALLEST_FRAME, "simba")
     from plugins.networks.drq_cnn import DrqNetworks
 
-    return DrqNetworks(options, spec.observation, spec.action)
+    return DrqNetworks(options, context.spec.observation, context.spec.action)
+
+
+def _build_stream_mlp(options: StreamMlpOptions, context: NetworkContext) -> Networks:
+    _flat("stream_mlp", context.spec, other="stream_cnn")
+    from plugins.networks.stream_mlp import StreamMlpNetworks
+
+    return StreamMlpNetworks(options, context.spec)
+
+
+def _build_stream_cnn(options: StreamCnnOptions, context: NetworkContext) -> Networks:
+    _check_frames("stream_cnn", context.spec, options.smallest, "stream_mlp")
+    from plugins.networks.stream_cnn import StreamCnnNetworks
+
+    return StreamCnnNetworks(options, context.spec)
+
+
+def _stream_mlp_needs(options: StreamMlpOptions) -> frozenset[str]:
+    """``time input`` with ``time_input``."""
+    return frozenset({"time input"} if options.time_input else ())
 
 
 @hookimpl
@@ -179,5 +209,18 @@ def register_networks() -> list[Component[Any, NetworkContext, Networks]]:
         ),
         Component(
             "mlp", MlpOptions, _build_mlp, "plain multi-layer perceptrons, for state observations"
+        ),
+        Component(
+            "stream_mlp",
+            StreamMlpOptions,
+            _build_stream_mlp,
+            "Stream-X: layer-normed perceptrons that start sparse, for state observations",
+            needs=_stream_mlp_needs,
+        ),
+        Component(
+            "stream_cnn",
+            StreamCnnOptions,
+            _build_stream_cnn,
+            "Stream-X: layer-normed convolutions that start sparse, for pixels",
         ),
     ]

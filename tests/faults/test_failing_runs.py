@@ -33,7 +33,7 @@ def build(options, context):
                 for group in self.param_groups:
                     for p in group['params']:
                         p.data.fill_(float('nan'))
-    return lambda parameters, overrides: Poisoned(parameters, lr=1e-4)
+    return lambda parameters, overrides, phase: Poisoned(parameters, lr=1e-4)
 
 @hookimpl
 def register_optimizers():

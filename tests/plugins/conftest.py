@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
+from plugins.execution import library
 from plugins.losses import noise
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -21,3 +29,35 @@ def tape(monkeypatch):
 
     monkeypatch.setattr(noise, "standard_normal", record)
     return drawn
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The compiled kernels, from the source as it is, with the package's flags and no warning."""
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    (extension,) = project["tool"]["setuptools"]["ext-modules"]
+    file = tmp_path_factory.mktemp("native") / "rows.so"
+    flags = [*extension["extra-compile-args"], "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
+    sources = [ROOT / source for source in extension["sources"]]
+    subprocess.run([compiler, *flags, *sources, "-o", file], check=True)
+    kernels = library.load(file)
+    assert kernels is not None
+    return kernels
+
+
+@pytest.fixture(scope="module")
+def find(request):
+    """Choose what rows are made of from now on: ``compiled``, ``plain`` or ``numpy``."""
+    patch = pytest.MonkeyPatch()
+
+    def use(kind):
+        kernels = None if kind == "numpy" else request.getfixturevalue("built")
+        if kernels is not None:
+            kernels.openwork_rows_use(0 if kind == "plain" else 99)
+        patch.setattr(library, "rows", lambda: kernels)
+
+    yield use
+    patch.undo()

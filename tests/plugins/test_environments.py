@@ -60,7 +60,8 @@ def test_the_fast_path_is_torchrls_general_path():
     assert fast["next", "terminated"].any()
     for key in ("observation", "action", ("next", "observation"), ("next", "reward")):
         assert torch.equal(fast[key], general[key])
-    for key in ("done", "terminated", "truncated"):
+    assert torch.equal(fast["is_init"], general["is_init"])
+    for key in ("is_init", "done", "terminated", "truncated"):
         assert torch.equal(fast["next", key], general["next", key])
 
 

@@ -120,12 +120,31 @@ def test_a_diverged_simulation_stops_the_run():
         env.step_and_maybe_reset(current)
 
 
-def test_actions_without_a_limit_are_left_as_they_are():
+@pytest.mark.parametrize("task", ["cartpole-swingup", "point_mass-easy"])
+def test_actions_out_of_range_are_clipped(task):
+    """In tasks whose rewards read the control, which MuJoCo clips for its own use only."""
+    env, bare = build(task, action_repeat=2).make(1, 7), BareLoop(task, 7, 2)
+    current, _ = env.reset(), bare.reset()
+    beyond = 3 * actions(bare.spec.shape, 20)
+    assert (np.abs(beyond) > 1).any()
+    for action in beyond:
+        current["action"] = torch.from_numpy(action)[None]
+        stepped, current = env.step_and_maybe_reset(current)
+        expected, reward, _ = bare.step(np.clip(action, -1, 1))
+        assert np.array_equal(current["observation"][0].numpy(), expected)
+        assert stepped["next", "reward"].item() == reward
+        # what was learned from is the action as the policy gave it
+        assert np.array_equal(stepped["action"][0].numpy(), action)
+    env.close()
+
+
+@pytest.mark.parametrize(("action", "control"), [(0.25, 0.25), (4.0, 1.0)])
+def test_actions_without_a_limit_are_not_rescaled(action, control):
     env = build("lqr-lqr_2_1").make(1, 0)
     current = env.reset()
-    current["action"] = torch.tensor([[0.25]])
+    current["action"] = torch.tensor([[action]])
     env.step_and_maybe_reset(current)
-    assert simulator(env)._physics.control() == pytest.approx([0.25])
+    assert simulator(env)._physics.control() == pytest.approx([control])
     assert build("lqr-lqr_2_1").spec.episode_steps is None
 
 

@@ -116,24 +116,25 @@ def test_reapply_follows_masks_changed_in_place():
         module.weight.fill_(1)
     execution.reapply()
     assert torch.equal(module.weight, mask.float())
-    module.weight.grad = torch.ones(4, 4)
-    execution.constrain_gradients([module.weight])
-    assert torch.equal(module.weight.grad, mask.float())
+    gradient = torch.ones(4, 4)
+    execution.constrain_gradients([module.weight], [gradient])
+    assert torch.equal(gradient, mask.float())
     mask.fill_(True)
     execution.reapply()
-    module.weight.grad = torch.ones(4, 4)
-    execution.constrain_gradients([module.weight])
-    assert module.weight.grad.all()
+    gradient = torch.ones(4, 4)
+    execution.constrain_gradients([module.weight], [gradient])
+    assert gradient.all()
 
 
-def test_only_masked_gradients_are_touched():
+@pytest.mark.parametrize("leading", [(), (1,), (3,)])
+def test_only_masked_gradients_are_touched(leading):
     module, mask, execution = attached()
-    module.weight.grad, module.bias.grad = torch.ones(4, 4), torch.ones(4)
+    weight, bias, more = (torch.ones(*leading, *shape) for shape in ((4, 4), (4,), (2,)))
     other = nn.Parameter(torch.zeros(2))
-    execution.constrain_gradients([module.weight, module.bias, other])
-    assert torch.equal(module.weight.grad, mask.float())
-    assert module.bias.grad.all()
-    assert other.grad is None
+    execution.constrain_gradients([module.weight, module.bias, other], [weight, bias, more])
+    assert torch.equal(weight, mask.float().expand_as(weight))
+    assert bias.all()
+    assert more.all()
 
 
 def test_a_mask_for_no_parameter_is_an_error():

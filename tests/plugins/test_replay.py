@@ -324,11 +324,12 @@ def test_capacity_must_hold_a_window_of_every_environment():
 
 
 def test_the_component():
-    (component,) = register_data()
-    assert component.name == "replay"
-    assert component.provides == {"replay"}
+    component = next(c for c in register_data() if c.name == "replay")
+    assert component.provides == {"replay", "n-step returns", "batches"}
     context = DataContext(EnvironmentSpec((3,), 1), Returns(0.9), 1, torch.device("cpu"), 0)
-    assert component.build(ReplayOptions(), context).bytes > 0
+    replay = component.build(ReplayOptions(learning_starts=7), context)
+    assert replay.bytes > 0
+    assert replay.learning_starts == 7
 
 
 def test_memmap_needs_a_run_folder():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +19,32 @@ FRAGMENTS = ("base", "scales")
 """Folders of presets that are not experiments by themselves."""
 EVERY = sorted(PRESETS.rglob("*.yaml"))
 EXPERIMENTS = [p for p in EVERY if p.parent.name not in FRAGMENTS]
-LAPTOP = PRESETS / "scales" / "laptop.yaml"
+SCALES = PRESETS / "scales"
+LAPTOP = {"replay": SCALES / "laptop.yaml", "stream": SCALES / "laptop_streaming.yaml"}
+"""The overlay for a laptop, by data source."""
 SMALL = {
     "simba": ["network.width_scale=0.25"],
     "drq_cnn": ["network.critic.hidden=32", "network.actor.hidden=32", "network.channels=4"],
+    "stream_mlp": ["network.width=16"],
+    "stream_cnn": ["network.width=16"],
 }
-SHORT = [
-    "frames=160",
-    "data.capacity=200",
-    "data.batch_size=4",
-    "data.learning_starts=40",
-    "data.updates_per_step=0.2",
-    "collect.random_frames=40",
-    "environment.time_limit=1",
-    "evaluation.every=null",
-    "log_every=80",
-    "threads=1",
-]
+SHORT = ["frames=160", "evaluation.every=null", "log_every=80", "threads=1"]
+SHORT_DATA = {
+    "replay": [
+        "data.capacity=200",
+        "data.batch_size=4",
+        "data.learning_starts=40",
+        "data.updates_per_step=0.2",
+        "collect.random_frames=40",
+    ],
+    "stream": [],
+}
+SHORT_EPISODES = {
+    "dm_control": ["environment.time_limit=1"],
+    "gymnasium": ["environment.max_episode_steps=20"],
+}
+UPDATED = {"replay": "loss/critic", "stream": "trace_norm/critic"}
+"""A metric that only an update gives."""
 
 
 def name(path: Path) -> str:
@@ -42,9 +52,9 @@ def name(path: Path) -> str:
 
 
 @pytest.mark.parametrize("preset", EXPERIMENTS, ids=name)
-@pytest.mark.parametrize("overlay", [[], [LAPTOP]], ids=["as it is", "laptop"])
-def test_valid(preset: Path, overlay: list[Path], plugins: Plugins) -> None:
-    resolve(load([preset, *overlay]), plugins)
+def test_valid(preset: Path, plugins: Plugins) -> None:
+    config = resolve(load([preset]), plugins)
+    resolve(load([preset, LAPTOP[config.data.component.name]]), plugins)
 
 
 def test_every_experiment_is_found() -> None:
@@ -59,7 +69,7 @@ def test_a_fragment_lacks_only_what_its_users_name(fragment: Path, plugins: Plug
     with pytest.raises(UserError) as caught:
         resolve(load([fragment]), plugins)
     for problem in str(caught.value).splitlines():
-        assert "is missing" in problem or "needs 'task'" in problem or "needs 'frames'" in problem
+        assert "is missing" in problem or re.search("needs '(task|id|frames)'", problem)
 
 
 @pytest.mark.render
@@ -67,14 +77,31 @@ def test_a_fragment_lacks_only_what_its_users_name(fragment: Path, plugins: Plug
 def test_runs_to_its_end_at_toy_size(
     preset: Path, plugins: Plugins, tmp_path: Path, capsys: Any
 ) -> None:
-    network = resolve(load([preset]), plugins).network.component.name
-    overrides = [*SHORT, *SMALL[network]]
+    config = resolve(load([preset]), plugins)
+    data, environment = config.data.component.name, config.environment.component.name
+    small = SMALL[config.network.component.name]
+    overrides = [*SHORT, *SHORT_DATA[data], *SHORT_EPISODES[environment], *small]
     run = tmp_path / "run"
-    assert main(["run", str(preset), str(LAPTOP), *overrides, "--run-dir", str(run)]) == 0
+    assert main(["run", str(preset), str(LAPTOP[data]), *overrides, "--run-dir", str(run)]) == 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert any("loss/critic" in line for line in lines)
+    assert any(UPDATED[data] in line for line in lines)
     assert lines[-1]["step"] == 160
     assert "eval/return" in lines[-1]
     assert (run / "videos" / "0000000160.mp4").stat().st_size > 0
     assert list((run / "tensorboard").iterdir())
     assert main(["resume", str(run), "frames=200"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("replayed", "streamed"),
+    [("state_sparse", "state_streaming"), ("visual_sparse", "streaming_visual")],
+)
+def test_streaming_siblings_differ_in_four_nodes(
+    replayed: str, streamed: str, plugins: Plugins
+) -> None:
+    one, other = (
+        resolve(load([PRESETS / f"{stem}.yaml"]), plugins).plain() for stem in (replayed, streamed)
+    )
+    differing = {key for key in one if one[key] != other[key]}
+    assert differing == {"data", "loss", "optimizer", "network"}
+    assert other["data"] == {"name": "stream"}

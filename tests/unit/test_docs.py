@@ -12,29 +12,19 @@ from typing import Any
 import pytest
 import torch
 
-from core import api, contexts, hookspecs, protocols
+from core import api, component, contexts, hookspecs, learning, protocols
 from core.cli import main
 from core.cli.resume import CHANGEABLE
+from core.component import AnyComponent
 from core.config import load, resolve
 from core.plugins import load_plugins
 from tests.conftest import PRESETS
+from tests.pages import DOCS, blocks, first_column, text
 
-DOCS = PRESETS.parent / "docs"
 DDPG = ["loss={name: ddpg}"]
-
-
-def text(page: str) -> str:
-    return (DOCS / page).read_text(encoding="utf-8")
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", text(page), flags=re.DOTALL)
-
-
-def first_column(page: str) -> set[str]:
-    """The names in back-ticks that begin the rows of a page's tables."""
-    rows = [line.split("|")[1] for line in text(page).splitlines() if line.startswith("| `")]
-    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+STREAMED = ["network={name: stream_mlp, width: 16}", "optimizer=obgd", "data=stream"]
+STREAM_AC = [*STREAMED, "loss={name: stream_ac, overshoot_check: true}"]
+STREAM_Q = [*STREAMED, "loss=stream_q", "environment={name: gymnasium, id: CartPole-v1}"]
 
 
 # --- options ----------------------------------------------------------------------------
@@ -73,7 +63,7 @@ def signature(function: ast.FunctionDef) -> str:
     kinds = "".join(f"@{ast.unparse(d)} " for d in function.decorator_list)
     assert function.returns is not None
     shown = f"{kinds}{function.name}({ast.unparse(arguments)}) -> {ast.unparse(function.returns)}"
-    return re.sub(r"@hookspec |\b[pc]\.", "", shown)
+    return re.sub(r"@hookspec |\b[pct]\.", "", shown)
 
 
 def members(body: list[ast.stmt]) -> list[str]:
@@ -97,9 +87,8 @@ def test_hooks_and_contracts_have_their_exact_signatures() -> None:
 
     specs = contracts(Path(hookspecs.__file__).read_text())
     assert functions == specs["Offers"] + specs["Watches"]
-    from core import component
-
     real = contracts(Path(protocols.__file__).read_text())
+    real |= contracts(Path(learning.__file__).read_text())
     real |= contracts(Path(contexts.__file__).read_text())
     real["Component"] = contracts(Path(component.__file__).read_text())["Component"]
     assert written == real
@@ -111,12 +100,38 @@ def test_names_of_the_contracts_are_in_the_api() -> None:
     assert names <= set(vars(api))
 
 
+def test_every_capability_is_listed_with_who_provides_and_needs_it() -> None:
+    plugins = load_plugins()
+    components = [c for kind in hookspecs.KINDS for c in plugins.components(kind)]
+    rows = [line.split("|")[1:4] for line in text("reference/hooks.md").splitlines()]
+    listed = set()
+    for capabilities, provided, needed in [row for row in rows if row and row[0].startswith(" `")]:
+        for name in quoted(capabilities):
+            listed.add(name)
+            assert quoted(provided) == {c.name for c in components if name in c.provides}
+            assert needed.startswith(" no ") or quoted(needed) - {"n_step", "time_input"} == {
+                c.name for c in components if name in needs(c)
+            }
+    assert listed == {name for c in components for name in (*c.provides, *needs(c))}
+
+
+def quoted(words: str) -> set[str]:
+    return set(re.findall(r"`([^`]+)`", words))
+
+
+def needs(offered: AnyComponent) -> set[str]:
+    """All that it may need; a function says it in its docstring, first."""
+    if not callable(offered.needs):
+        return set(offered.needs)
+    return set(re.findall(r"^``([^`]+)``", offered.needs.__doc__ or ""))
+
+
 # --- a run ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """A tiny SAC run, resumed once, and a tiny DDPG run."""
+    """Tiny runs of every loss; that of SAC is resumed once."""
     folder = tmp_path_factory.mktemp("docs")
     tiny = folder / "tiny.yaml"
     tiny.write_text(
@@ -130,8 +145,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "log_every: 100\n"
         "threads: 1\n"
     )
-    directories = [folder / "sac", folder / "ddpg"]
-    for directory, overrides in zip(directories, ([], DDPG), strict=True):
+    agents = {"sac": [], "ddpg": DDPG, "stream_ac": STREAM_AC, "stream_q": STREAM_Q}
+    directories = [folder / name for name in agents]
+    for directory, overrides in zip(directories, agents.values(), strict=True):
         assert main(["run", str(tiny), *overrides, "--run-dir", str(directory)]) == 0
     assert main(["resume", str(directories[0]), "frames=600"]) == 0
     return directories
@@ -196,9 +212,11 @@ def test_the_first_run_shows_what_is_printed(capsys: pytest.CaptureFixture[str])
         total, kept = network["parameters"], network["kept"]
         line = f"{network['role']}: {total:,} parameters, {kept:,} kept ({kept / total:.1%})"
         assert line in page
-    quick = resolve(load([quickstart]), load_plugins()).run
-    assert f"Every {quick.evaluation.every:,} frames an evaluation" in page
-    assert f"The first {quick.collect.random_frames:,} frames are random" in page
+    quick = resolve(load([quickstart]), load_plugins())
+    assert f"Every {quick.run.evaluation.every:,} frames an evaluation" in page
+    starts = quick.data.options.learning_starts * quick.environment.options.action_repeat
+    assert quick.run.collect.random_frames is None
+    assert f"The first {starts:,} frames are random" in page
 
 
 def test_the_tutorials_mask_is_drawn_and_trains(

@@ -30,7 +30,7 @@ AGENTS = four_agents()
 
 
 class NoExecution:
-    def constrain_gradients(self, parameters): ...
+    def constrain_gradients(self, parameters, gradients): ...
     def reapply(self): ...
 
 
@@ -63,7 +63,7 @@ class Recorder(nn.Module):
         return self.second(self.first(batch["x"])).sum(), {}
 
 
-def sgd(parameters, overrides):
+def sgd(parameters, overrides, phase):
     return torch.optim.SGD(parameters, **{"lr": 0.1, **overrides})
 
 

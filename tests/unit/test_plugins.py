@@ -39,7 +39,9 @@ def test_built_ins_come_with_their_provider(plugins: Plugins) -> None:
     found = plugins.find("masks", "erdos_renyi")
     assert found.provider is not None
     assert str(found.provider).startswith("openwork ")
-    assert [c.name for c in plugins.components("losses")] == ["ddpg", "sac"]
+    assert [c.name for c in plugins.components("losses")] == [
+        *("ddpg", "sac", "stream_ac", "stream_q"),
+    ]
 
 
 def test_a_file_plugin_is_found_and_its_hash_is_its_version(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from core.cli import main
 from core.plugins import load_plugins
@@ -43,6 +44,11 @@ def test_the_mistakes_of_the_readme(monkeypatch: pytest.MonkeyPatch, capsys: Any
     monkeypatch.chdir(ROOT)
     assert main(["run", *command.split()[4:]]) == 2
     assert capsys.readouterr().err.rstrip() == output.rstrip()
+
+
+def test_the_streaming_preset_of_the_readme() -> None:
+    shown = yaml.safe_load(block("extends: state_sparse.yaml"))
+    assert shown == yaml.safe_load((PRESETS / "state_streaming.yaml").read_text())
 
 
 def test_every_preset_is_listed_and_every_file_named_exists() -> None:

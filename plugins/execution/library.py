@@ -1,0 +1,120 @@
+"""The compiled kernels of ``native/``: their structures, and finding and loading them.
+
+They are built when the package is installed, where there is a C++ compiler, and called
+through ctypes. What is missing, or does not fit these structures, is as good as absent.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from ctypes import (
+    PyDLL,
+    Structure,
+    c_double,
+    c_float,
+    c_int64,
+    c_size_t,
+    c_void_p,
+    sizeof,
+)
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+ABI = 1
+"""As in ``native/rows.cpp``; raised with every change of a structure or of what a call does."""
+
+
+class Layer(Structure):
+    """One linear layer of a chain; pointers are addresses, 0 where there is nothing."""
+
+    _fields_ = (
+        ("inputs", c_int64),
+        ("outputs", c_int64),
+        ("offset", c_int64),
+        ("weight", c_void_p),
+        ("bias", c_void_p),
+        ("weight_mask", c_void_p),
+        ("bias_mask", c_void_p),
+        ("input", c_void_p),
+        ("input_gradient", c_void_p),
+        ("normal", c_void_p),
+        ("output", c_void_p),
+        ("output_gradient", c_void_p),
+        ("scale", c_double),
+        ("epsilon", c_float),
+        ("slope", c_float),
+    )
+
+
+class Network(Structure):
+    """A chain of layers, and where its input, output and gradients are."""
+
+    _fields_ = (
+        ("layers", c_void_p),
+        ("count", c_int64),
+        ("input", c_void_p),
+        ("inputs", c_int64),
+        ("hidden_gradients", c_void_p),
+        ("hidden", c_int64),
+        ("output_gradients", c_void_p),
+        ("outputs", c_int64),
+    )
+
+
+@functools.cache
+def rows() -> PyDLL | None:
+    """The kernels for one observation at a time, or None, with one warning per process."""
+    found = _load()
+    if isinstance(found, PyDLL):
+        return found
+    warnings.warn(
+        f"compiled kernels {found}: one observation at a time runs on NumPy, about 2 times "
+        "slower at width 128 and 3 times at 512. Install a C++ compiler, then install openwork "
+        "again",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def path() -> Path | None:
+    """Where the installed library is, beside this file, or None."""
+    paths = [Path(__file__).with_name(f"_rows{suffix}") for suffix in EXTENSION_SUFFIXES]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _load() -> PyDLL | str:
+    """The library, or what is wrong with it."""
+    file = path()
+    if file is None:
+        return "were not built"
+    try:
+        library = load(file)
+    except (OSError, AttributeError) as error:
+        return f"cannot be loaded ({error})"
+    return "are of another version" if library is None else library
+
+
+def load(file: Path) -> PyDLL | None:
+    """The library in ``file``, its calls declared; None if it is of another version.
+
+    Raises:
+        OSError: it cannot be loaded.
+        AttributeError: it lacks a call.
+    """
+    # PyDLL: a call takes microseconds, too short to hand the interpreter's lock around
+    library = PyDLL(str(file))
+    library.openwork_rows_abi.argtypes = [c_size_t, c_size_t]
+    library.openwork_rows_abi.restype = c_int64
+    if library.openwork_rows_abi(sizeof(Layer), sizeof(Network)) != ABI:
+        return None
+    library.openwork_rows_use.argtypes = [c_int64]
+    library.openwork_rows_use.restype = c_int64
+    library.openwork_rows_forward.argtypes = [c_void_p, c_void_p]
+    library.openwork_rows_forward.restype = None
+    library.openwork_rows_accumulate.argtypes = [c_void_p, c_void_p, c_void_p, c_float]
+    library.openwork_rows_accumulate.restype = c_double
+    library.openwork_rows_move.argtypes = [c_void_p, c_void_p, c_float]
+    library.openwork_rows_move.restype = None
+    return library

@@ -1,0 +1,97 @@
+"""The how-to on streaming says what the code does: presets, refusals, examples."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from core.cli import main
+from core.config import load, resolve
+from core.plugins import load_plugins
+from plugins.execution import library
+from tests.conftest import PRESETS
+from tests.pages import blocks, text
+
+PAGE = "how-to/stream.md"
+
+
+def test_the_preset_of_the_how_to_is_the_streaming_sibling() -> None:
+    sibling, _ = blocks(PAGE, "yaml")
+    assert yaml.safe_load(sibling) == yaml.safe_load((PRESETS / "state_streaming.yaml").read_text())
+
+
+def test_refusals_of_streaming_are_as_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(PRESETS.parent)
+    refused = 0
+    for block in blocks(PAGE, "console"):
+        for command, answer in re.findall(r"(?m)^\$ (.*)\n((?:[^$].*\n)*)", block):
+            arguments = shlex.split(command)[3:]
+            if answer:
+                refused += 1
+                assert main(["run", *arguments]) == 2
+                assert capsys.readouterr().err == answer
+            else:
+                presets = [word for word in arguments if "=" not in word]
+                resolve(load(presets, arguments[len(presets) :]), load_plugins())
+    assert refused == 5
+
+
+def test_the_warning_without_kernels_is_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "path", lambda: None)
+    with pytest.warns(RuntimeWarning) as caught:
+        assert library.rows.__wrapped__() is None
+    assert f"```\n{caught[0].message}\n```" in text(PAGE)
+
+
+def test_the_discrete_preset_of_the_how_to_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cartpole.yaml").write_text(blocks(PAGE, "yaml")[1])
+    (tmp_path / "presets").symlink_to(PRESETS)
+    monkeypatch.chdir(tmp_path)
+    short = ["frames=50", "log_every=50", "evaluation={every: null, episodes: 1}"]
+    assert main(["run", "cartpole.yaml", *short, "--run-dir", "run"]) == 0
+    assert "train/q" in Path("run/metrics.jsonl").read_text()
+
+
+def test_obgd_of_the_how_to_learns_the_value_of_random_actions() -> None:
+    (code,) = blocks(PAGE, "python")
+    torch.manual_seed(0)
+    scope: dict[str, Any] = {}
+    exec(compile(code, "stream.md", "exec"), scope)
+    estimate = scope["value"](torch.zeros(4)).item() / 0.05
+    assert 15 < estimate < 26  # 500 random episodes from the start: a mean of 18.9
+    assert set(scope["optimizer"].report) == {"trace_norm", "step_size", "bound_active"}
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["kernels", "autograd"])
+def test_a_resumed_stream_is_the_undisturbed_one(tmp_path: Path, count: int) -> None:
+    preset = tmp_path / "short.yaml"
+    preset.write_text(
+        f"extends: {PRESETS / 'base' / 'streaming.yaml'}\n"
+        f"environment: {{id: HalfCheetah-v4, max_episode_steps: 40, count: {count}}}\n"
+        "network: {width: 16}\n"
+        "evaluation: {every: null, final_episodes: 1}\n"
+    )
+    for name, frames in (("whole", 300), ("parts", 150)):
+        assert (
+            main(["run", str(preset), f"frames={frames}", "--run-dir", str(tmp_path / name)]) == 0
+        )
+    assert main(["resume", str(tmp_path / "parts"), "frames=300"]) == 0
+    whole, parts = (
+        torch.load(tmp_path / name / "checkpoint" / "state.pt", weights_only=True)["learner"]
+        for name in ("whole", "parts")
+    )
+    for name, value in whole["loss"].items():
+        assert torch.equal(value, parts["loss"][name]), name
+    for phase, optimizer in whole["optimizers"].items():
+        for index, state in optimizer["state"].items():
+            assert torch.equal(state["trace"], parts["optimizers"][phase]["state"][index]["trace"])
