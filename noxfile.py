@@ -83,7 +83,7 @@ def bench(session: nox.Session) -> None:
     """All benchmarks, one after the other."""
     install(session)
     ensure_rendering(session)
-    for name in ("collecting", "replay", "update", "describing"):
+    for name in ("collecting", "replay", "update", "streaming", "describing"):
         session.run("python", f"bench/{name}.py", *session.posargs)
 
 

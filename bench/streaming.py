@@ -1,0 +1,242 @@
+"""What a step of Stream AC(lambda) costs, against a plain PyTorch loop of the same agent.
+
+``python bench/streaming.py [--rounds 7] [--steps 1000] [--json]``
+
+``bench/plain_streaming.py`` is the rival. Before anything is timed, both are given the same
+weights and the same seed and must walk the same way. *Act and update* feeds both the same
+recorded transitions; the plain agent gets them normalised for nothing, ours normalises and
+scales them within the time. *End to end* is Gymnasium's HalfCheetah-v4: the plain loop with
+its wrappers, ours as ``python -m core.run`` runs it, collector, episode records, running means
+and log lines included. *NumPy rows* are what runs where the compiled kernels were not built.
+The ways take turns, so that a busy machine slows all of them; times are process CPU time per
+step on one thread. Ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import mujoco
+import numpy as np
+import torch
+from tensordict import TensorDict
+
+from bench.plain_streaming import PlainAgent, PlainLoop
+from core import experiment as assembly
+from core.config import load, resolve
+from core.loop import Collected, Run
+from core.plugins import load_plugins
+from plugins.execution import library
+
+PRESET = Path(__file__).parents[1] / "presets" / "base" / "streaming.yaml"
+TASK = "HalfCheetah-v4"
+OBSERVATIONS, ACTIONS = 17, 6
+PLAIN = "plain PyTorch loop"
+NUMPY = "openwork, NumPy rows"
+OURS = {
+    "openwork": [],
+    NUMPY: [],
+    "openwork, PyTorch phases": ["execution={name: masked, native: false}"],
+    "openwork, 80% removed": ["masks=[{name: erdos_renyi, target: all, sparsity: 0.8}]"],
+}
+Way = Callable[[int], None]
+"""Takes this many steps."""
+
+
+def make_run(width: int, way: str) -> Run:
+    """A run that never evaluates and only saves at its end, which it does not reach."""
+    fixed = [f"environment.id={TASK}", f"network.width={width}", "frames=100_000_000"]
+    quiet = ["evaluation.every=null", "checkpoint.every=null"]
+    config = resolve(load([PRESET], [*fixed, *quiet, *OURS[way]]), load_plugins())
+    directory = Path(tempfile.mkdtemp(prefix="bench-streaming-"))
+    with mock.patch.object(library, "rows", (lambda: None) if way == NUMPY else library.rows):
+        return Run(assembly.build(config, directory), directory, lambda: False)
+
+
+def stepper(run: Run) -> Way:
+    collected: Iterator[Collected] = (e for e in run.events() if isinstance(e, Collected))
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            next(collected)
+
+    return steps
+
+
+# --- the same agent ---------------------------------------------------------------------
+
+
+def copy_weights(run: Run, plain: PlainAgent) -> None:
+    loss = run.experiment.agent.loss
+    for ours, theirs in ((loss.actor, plain.actor), (loss.critic, plain.critic)):
+        with torch.no_grad():
+            for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+                q.copy_(p)
+
+
+def check_same(way: str, steps: int = 30) -> None:
+    """From the same weights and seed both loops walk the same way.
+
+    Not for long: contacts make rounding errors grow, here a millionfold within 70 steps.
+
+    Raises:
+        AssertionError: the weights differ by more than rounding after ``steps`` steps.
+    """
+    run, plain = make_run(64, way), PlainLoop(TASK, 64)
+    copy_weights(run, plain.agent)
+    loss = run.experiment.agent.loss
+    for walk in (stepper(run), plain.run):
+        torch.manual_seed(1)
+        walk(steps)
+    for ours, theirs in ((loss.actor, plain.agent.actor), (loss.critic, plain.agent.critic)):
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+# --- act and update ---------------------------------------------------------------------
+
+
+def recorded(count: int = 500) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    observations = rng.normal(size=(count + 1, OBSERVATIONS + 1)).astype(np.float32)
+    return {"observations": observations, "rewards": rng.normal(size=count).astype(np.float32)}
+
+
+def plain_agent(width: int, data: dict[str, Any]) -> Way:
+    agent = PlainAgent(OBSERVATIONS + 1, ACTIONS, width)
+    observations, rewards, place = data["observations"], data["rewards"], 0
+
+    def steps(count: int) -> None:
+        nonlocal place
+        for _ in range(count):
+            place = (place + 1) % len(rewards)
+            now, then = observations[place], observations[place + 1]
+            agent.update(now, agent.act(now), float(rewards[place]), then, False)
+
+    return steps
+
+
+def our_agent(width: int, data: dict[str, Any], way: str) -> Way:
+    experiment = make_run(width, way).experiment
+    policy, learner = experiment.policy, experiment.agent.learner
+    policy.recording = True
+    observations = torch.from_numpy(data["observations"])
+    no, discount = torch.zeros(1, 1, dtype=torch.bool), torch.full((1, 1), 0.99)
+    flags = {"done": no, "terminated": no, "truncated": no}
+    transitions = []
+    for i, reward in enumerate(data["rewards"]):
+        then = {"observation": observations[i + 1 : i + 2], "reward": torch.full((1, 1), reward)}
+        then |= {"discount": discount, **flags}
+        now = {"observation": observations[i : i + 1], "is_init": no, "next": then}
+        transitions.append(TensorDict(now, [1]))
+    place = 0
+
+    def steps(count: int) -> None:
+        nonlocal place
+        for _ in range(count):
+            place = (place + 1) % len(transitions)
+            learner.update(policy(transitions[place]))
+
+    return steps
+
+
+# --- measuring --------------------------------------------------------------------------
+
+
+def microseconds(way: Way, steps: int) -> float:
+    start = time.process_time()
+    way(steps)
+    return (time.process_time() - start) / steps * 1e6
+
+
+def measure(ways: dict[str, Way], rounds: int, steps: int) -> dict[str, dict[str, float]]:
+    """Per way: microseconds a step, and how many times as fast as the plain loop."""
+    for way in ways.values():
+        way(max(steps // 4, 20))
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    names = list(ways)
+    for turn in range(rounds):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            times[name].append(microseconds(ways[name], steps))
+    return {name: summary(taken, times[PLAIN]) for name, taken in times.items()}
+
+
+def summary(taken: list[float], plain: list[float]) -> dict[str, float]:
+    ratios = [p / t for p, t in zip(plain, taken, strict=True)]
+    return {
+        "us_per_step": statistics.median(taken),
+        "steps_per_second": 1e6 / statistics.median(taken),
+        "times_as_fast": statistics.median(ratios),
+        "times_min": min(ratios),
+        "times_max": max(ratios),
+    }
+
+
+def act_and_update(width: int, rounds: int, steps: int) -> dict[str, dict[str, float]]:
+    data = recorded()
+    ways = {PLAIN: plain_agent(width, data)}
+    ways |= {name: our_agent(width, data, name) for name in OURS}
+    return measure(ways, rounds, steps)
+
+
+def end_to_end(width: int, rounds: int, steps: int) -> dict[str, dict[str, float]]:
+    ways: dict[str, Way] = {PLAIN: PlainLoop(TASK, width).run}
+    ways |= {name: stepper(make_run(width, name)) for name in OURS}
+    return measure(ways, rounds, steps)
+
+
+def show(title: str, results: dict[str, dict[str, float]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("way", title=title)
+    for heading in ("µs/step", "steps/s", "times as fast", "of rounds"):
+        table.add_column(heading, justify="right")
+    for name, row in results.items():
+        cells = f"{row['us_per_step']:.0f}", f"{row['steps_per_second']:.0f}"
+        spread = f"{row['times_min']:.2f}-{row['times_max']:.2f}"
+        table.add_row(name, *cells, f"{row['times_as_fast']:.2f}", spread)
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=1000, help="per way and round")
+    parser.add_argument("--json", action="store_true", help="print numbers as JSON")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", module="gymnasium|torchrl")
+    mujoco.set_mju_user_warning(lambda text: None)  # that the task's model is an old one
+    for way, overrides in OURS.items():
+        if not any("masks" in override for override in overrides):
+            check_same(way)
+    results = {
+        "act and update, width 128": act_and_update(128, options.rounds, options.steps),
+        "act and update, width 512": act_and_update(512, options.rounds, options.steps // 4),
+        f"end to end on {TASK}, width 128": end_to_end(128, options.rounds, options.steps),
+    }
+    if options.json:
+        print(json.dumps({"torch": torch.__version__, "results": results}, indent=2))
+        return
+    for title, rows in results.items():
+        show(title, rows)
+
+
+if __name__ == "__main__":
+    main()
