@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from core.plugins import Plugins
     from core.protocols import Logger
 
-FINISHED, FAILED, INTERRUPTED = 0, 1, 130
+FINISHED, FAILED = 0, 1
 
 
 @dataclass

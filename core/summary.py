@@ -25,6 +25,11 @@ def readable_bytes(count: int) -> str:
     return f"{count} B"
 
 
+def held(count: int) -> str:
+    """What a data source holds."""
+    return f"{readable_bytes(count)} when full" if count else "keeps nothing"
+
+
 def summary(experiment: Experiment) -> dict[str, str]:
     """Environment, networks, data and device, a line each."""
     agent, config = experiment.agent, experiment.config
@@ -33,8 +38,6 @@ def summary(experiment: Experiment) -> dict[str, str]:
         total, alive = count_parameters(agent, role)
         share = f"{alive:,} kept ({alive / total:.1%})" if alive != total else "dense"
         lines[role] = f"{total:,} parameters, {share}"
-    held = experiment.data.bytes
-    keeps = f"{readable_bytes(held)} when full" if held else "keeps nothing"
-    lines["data"] = f"{config.data.component.name}, {keeps}"
+    lines["data"] = f"{config.data.component.name}, {held(experiment.data.bytes)}"
     lines["device"] = str(agent.device)
     return lines

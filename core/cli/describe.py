@@ -48,17 +48,16 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _show(description: Description, console: Console) -> None:
-    from core.summary import readable_bytes
+    from core.summary import held
 
     console.print(f"environment: {description.environment}", highlight=False, markup=False)
     for network in description.networks:
         console.print(_table(network))
-    held = readable_bytes(description.data_bytes)
-    console.print(f"data: {description.data}, {held} when full", highlight=False)
+    console.print(f"data: {description.data}, {held(description.data_bytes)}", highlight=False)
     console.print(
         f"one update, batch {description.batch_size}: "
-        f"{description.update_madds / 1e9:,.3f} G multiply-adds as dense products, "
-        f"{description.kept_madds / 1e9:,.3f} G of them with weights that live",
+        f"{description.update_madds / 1e6:,.3f} M multiply-adds as dense products, "
+        f"{description.kept_madds / 1e6:,.3f} M of them with weights that live",
         highlight=False,
     )
 

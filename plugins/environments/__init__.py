@@ -78,7 +78,8 @@ class GymnasiumOptions:
 def _build_dm_control(options: DMControlOptions, context: EnvironmentContext) -> Environments:
     if context.time_input and options.pixels:
         raise UserError(
-            "the time can only be appended to states, not to pixels; set network.time_input: false"
+            "the time can only be appended to states, and these are pixels; choose a network for "
+            "pixels (stream_cnn), or set network.time_input: false"
         )
     renderer = choose(required=options.pixels)
     from plugins.environments.dm_control import DMControlEnvironments
