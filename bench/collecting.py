@@ -30,15 +30,8 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 
 from core.api import EnvironmentContext
+from core.collecting import make_collector
 from plugins.environments import register_environments
-
-LEAN: dict[str, Any] = {
-    "track_traj_ids": False,
-    "trust_policy": True,
-    "return_same_td": True,
-    "use_buffers": True,
-}
-"""The collector's arguments for our environment. No ``device``: naming one costs a quarter."""
 
 
 class Policy(TensorDictModuleBase):
@@ -100,19 +93,21 @@ def stock_env() -> Any:
     return TransformedEnv(env, Compose(cat, DoubleToFloat()))
 
 
-def collected(env: Any, batch: int, **arguments: Any) -> Way:
+def stock_collector(env: Any, policy: Policy, steps: int) -> Any:
     from torchrl.collectors import Collector
 
-    frames = batch * env.batch_size.numel()
-    collector = Collector(
+    return Collector(
         env,
-        Policy(17, 6),
-        frames_per_batch=frames,
+        policy,
+        frames_per_batch=steps,
         total_frames=-1,
         auto_register_policy_transforms=False,
-        **arguments,
     )
-    batches = iter(collector)
+
+
+def collected(env: Any, steps: int, make: Callable[..., Any] = make_collector) -> Way:
+    frames = steps * env.batch_size.numel()
+    batches = iter(make(env, Policy(17, 6), steps))
 
     def run(steps: int) -> None:
         for _ in range(max(1, steps // frames)):
@@ -125,11 +120,11 @@ def ways() -> dict[str, Way]:
     """Our environments first: building one settles the OpenGL backend of this process."""
     ours = {
         f"ours, {count} in one process, batches of {batch * count}": collected(
-            own_env(count), batch, **LEAN
+            own_env(count), batch
         )
         for count, batch in ((1, 1), (1, 50), (16, 1), (16, 50))
     }
-    stock = {"TorchRL's DMControlEnv, batches of 50": collected(stock_env(), 50)}
+    stock = {"TorchRL's DMControlEnv, batches of 50": collected(stock_env(), 50, stock_collector)}
     return {BARE: bare_loop(), **ours, **stock}
 
 
