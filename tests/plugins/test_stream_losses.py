@@ -290,11 +290,9 @@ def test_losses_of_replay_learn_from_one_transition_at_a_time(options):
     following = {**steps["next"].exclude("discount"), **flags}
     data.extend(TensorDict({**root, "next": following}, [5])[None])
     before = deepcopy(dict(learner.loss.named_parameters()))
-    count = 0
-    for batch in data.batches():
+    for count, batch in enumerate(data.batches(), start=1):
         learner.loss.observe(batch["observation"], torch.zeros(1, dtype=torch.bool))
         learner.update(batch)
-        count += 1
     assert count == 5
     assert learner.loss.normaliser.count.item() == pytest.approx(5, abs=1e-3)
     moved = [n for n, p in learner.loss.named_parameters() if not torch.equal(p, before[n])]
