@@ -290,10 +290,10 @@ def test_losses_of_replay_learn_from_one_transition_at_a_time(options):
     following = {**steps["next"].exclude("discount"), **flags}
     data.extend(TensorDict({**root, "next": following}, [5])[None])
     before = deepcopy(dict(learner.loss.named_parameters()))
-    for count, batch in enumerate(data.batches(), start=1):
+    for batch in data.batches():
         learner.loss.observe(batch["observation"], torch.zeros(1, dtype=torch.bool))
         learner.update(batch)
-    assert count == 5
+    assert learner.updates == 5
     assert learner.loss.normaliser.count.item() == pytest.approx(5, abs=1e-3)
     moved = [n for n, p in learner.loss.named_parameters() if not torch.equal(p, before[n])]
     assert {name.split(".")[0] for name in moved} >= {"actor", "critic"}
