@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, final
 import torch
 
 from core.api import UserError
+from plugins.losses import inputs
 from plugins.losses.reward_scaling import RewardScaler
 
 if TYPE_CHECKING:
@@ -19,14 +20,7 @@ if TYPE_CHECKING:
 
 Real = TypeVar("Real", float, "Tensor")
 
-IN_KEYS = [
-    "observation",
-    "action",
-    ("next", "observation"),
-    ("next", "reward"),
-    ("next", "discount"),
-    ("next", "done"),
-]
+IN_KEYS = [*inputs.IN_KEYS, ("next", "done")]
 
 
 def td_error(reward: Real, discount: Real, value: Real, next_value: Real) -> Real:

@@ -31,9 +31,12 @@ def sparse_uniform(options: SparseInit) -> Fill:
 def initialise_inside(module: nn.Module, masks: Mapping[str, Tensor], options: SparseInit) -> None:
     """Draw anew each weight of ``module`` that has a mask, sparsely inside what lives.
 
+    Nothing is done where the options' ``order`` is ``mask_over_init``.
     Of a unit's ``k`` living inputs ``ceil(sparsity * k)`` become zero. The range of the rest
     stays that of all its inputs, as nothing else here scales for zeros either.
     """
+    if options.order == "mask_over_init":
+        return
     for name, mask in masks.items():
         weight = module.get_parameter(name)
         if weight.ndim > 1:

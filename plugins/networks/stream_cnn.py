@@ -56,8 +56,7 @@ class StreamCnnNetworks:
         )
 
     def masked(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        if self._options.sparse_init.order == "init_inside_mask":
-            initialise_inside(module, masks, self._options.sparse_init)
+        initialise_inside(module, masks, self._options.sparse_init)
 
     def _member(self, inputs: int, outputs: int) -> Member:
         trunk = nn.Sequential(*self._last(inputs))

@@ -42,8 +42,7 @@ class StreamMlpNetworks:
         return Critic([self._member(inputs, outputs) for _ in range(members)])
 
     def masked(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:
-        if self._options.sparse_init.order == "init_inside_mask":
-            initialise_inside(module, masks, self._options.sparse_init)
+        initialise_inside(module, masks, self._options.sparse_init)
 
     def _member(self, inputs: int, outputs: int) -> Member:
         return Member(self._trunk(inputs), linear(self._options.width, outputs, self._fill))
