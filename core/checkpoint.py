@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from core.experiment import Experiment
 
 FOLDER = "checkpoint"
-FORMAT = 1
+FORMAT = 2
 _ARRAY = "numpy array"
 
 

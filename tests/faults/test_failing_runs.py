@@ -140,7 +140,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
 
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    torch.save({"format": 1, "trap": Trap()}, folder / "state.pt")
+    torch.save({"format": checkpoint.FORMAT, "trap": Trap()}, folder / "state.pt")
     with pytest.raises(UserError, match="cannot be read"):
         checkpoint.read(tmp_path)
     assert not (tmp_path / "sprung").exists()
