@@ -19,6 +19,7 @@ nox.options.default_venv_backend = "venv"
 
 CONSTRAINTS = ("-c", "constraints.txt")
 GL_PACKAGES = ("libegl1", "libgl1-mesa-dri", "libosmesa6")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -37,13 +38,23 @@ def ensure_rendering(session: nox.Session) -> None:
     found = subprocess.run(
         [f"{session.bin}/python", "-c", probe], check=False, capture_output=True
     ).returncode
-    if found == 0:
-        return
+    if found != 0:
+        install_debian(session, GL_PACKAGES, "no OpenGL: rendering tests will fail")
+
+
+def ensure_browser(session: nox.Session) -> None:
+    """Install Debian's Chromium where there is no browser and we may; else say so."""
+    if not any(shutil.which(name) for name in BROWSERS):
+        install_debian(session, ("chromium",), "no Chromium: browser tests are skipped")
+
+
+def install_debian(session: nox.Session, packages: tuple[str, ...], otherwise: str) -> None:
+    """Install packages as root on Debian; elsewhere a warning."""
     if shutil.which("apt-get") and os.geteuid() == 0:
         session.run("apt-get", "-q", "update", external=True, silent=True)
-        session.run("apt-get", "-q", "install", "-y", *GL_PACKAGES, external=True, silent=True)
+        session.run("apt-get", "-q", "install", "-y", *packages, external=True, silent=True)
     else:
-        session.warn(f"no OpenGL: rendering tests will fail; install {', '.join(GL_PACKAGES)}")
+        session.warn(f"{otherwise}; install {', '.join(packages)}")
 
 
 @nox.session
@@ -67,6 +78,7 @@ def tests(session: nox.Session) -> None:
     """The fast tests, every preset among them."""
     install(session, "test")
     ensure_rendering(session)
+    ensure_browser(session)
     session.run("pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
 
 
@@ -83,7 +95,7 @@ def bench(session: nox.Session) -> None:
     """All benchmarks, one after the other."""
     install(session)
     ensure_rendering(session)
-    for name in ("collecting", "replay", "update", "streaming", "describing"):
+    for name in ("collecting", "replay", "update", "streaming", "describing", "diagnostics"):
         session.run("python", f"bench/{name}.py", *session.posargs)
 
 

@@ -3,8 +3,13 @@
 Light at run time: importing it does not import torch.
 """
 
+from core.commands import Catalogue as Catalogue
+from core.commands import Command as Command
+from core.commands import CommandContext as CommandContext
+from core.component import AnyComponent as AnyComponent
 from core.component import Component as Component
 from core.component import Provider as Provider
+from core.config.load import load
 from core.contexts import DataContext as DataContext
 from core.contexts import EnvironmentContext as EnvironmentContext
 from core.contexts import ExecutionContext as ExecutionContext
@@ -19,6 +24,17 @@ from core.errors import RunStopped as RunStopped
 from core.errors import UserError as UserError
 from core.errors import did_you_mean as did_you_mean
 from core.errors import require as require
+from core.examining import BatchOptions as BatchOptions
+from core.examining import Bracketing as Bracketing
+from core.examining import Diagnostic as Diagnostic
+from core.examining import ExamineContext as ExamineContext
+from core.examining import Examined as Examined
+from core.examining import Inspectable as Inspectable
+from core.examining import Intervention as Intervention
+from core.examining import Measured as Measured
+from core.examining import Probe as Probe
+from core.examining import Soft as Soft
+from core.examining import Subject as Subject
 from core.hookspecs import hookimpl as hookimpl
 from core.learning import Batch as Batch
 from core.learning import Execution as Execution
@@ -41,3 +57,18 @@ from core.protocols import MaskAware as MaskAware
 from core.protocols import MaskScheme as MaskScheme
 from core.protocols import Networks as Networks
 from core.protocols import Normaliser as Normaliser
+from core.protocols import Sampled as Sampled
+from core.readable import readable_time as readable_time
+from core.studies import COLOURS as COLOURS
+from core.studies import RUNS as RUNS
+from core.studies import Figure as Figure
+from core.studies import FigureContext as FigureContext
+from core.studies import Picture as Picture
+from core.studies import RecordedRun as RecordedRun
+from core.studies import RunGroup as RunGroup
+from core.studies import Series as Series
+from core.studies import Study as Study
+from core.studies import colour as colour
+
+load_preset = load
+"""Merged values of preset files and overrides, unchecked, with the origin of each."""

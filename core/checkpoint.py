@@ -50,6 +50,8 @@ def save(run_dir: Path, experiment: Experiment, episodes: EpisodeTracker, metric
         "environments": experiment.training.state_dict(),
         "episodes": episodes.state_dict(),
         "data": data,
+        "examiner": experiment.examiner.state_dict(),
+        "recent": experiment.recent.state_dict(),
         "counters": asdict(experiment.counters),
         "metrics": metrics,
         "random": random_state(),
@@ -96,6 +98,9 @@ def restore(
     experiment.policy.agent_steps = state["policy"]["agent_steps"]
     experiment.training.load_state_dict(state["environments"])
     episodes.load_state_dict(state["episodes"])
+    if "examiner" in state:  # runs of before there were diagnostics can go on
+        experiment.examiner.load_state_dict(state["examiner"])
+        experiment.recent.load_state_dict(state["recent"])
     experiment.data.load(run_dir / FOLDER / "data", state["data"])
     for name, value in state["counters"].items():
         setattr(experiment.counters, name, value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 OptionsT = TypeVar("OptionsT")
@@ -47,6 +47,8 @@ class Component(Generic[OptionsT, ContextT, BuiltT_co]):
     or what answers them for the checked options."""
     provides: frozenset[str] = frozenset()
     """Capabilities that this component brings, such as ``"replay"`` or ``"pixels"``."""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    """What a user can do where one of its needs is not met, by need; ends the message."""
     provider: Provider | None = None
     """Filled in by the host, never by the plugin."""
 

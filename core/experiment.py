@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,15 @@ from core.contexts import (
     OptimizerContext,
 )
 from core.errors import UserError
+from core.examiner import Examiner
+from core.examining import ExamineContext
 from core.learner import Learner
 from core.masks import MaskSet
 from core.parts import MaskedParts
-from core.randomness import derived_seed, seed_everything
+from core.probing import AgentProbe
+from core.protocols import Sampled
+from core.randomness import derived_seed, seed_everything, untouched_randomness
+from core.recent import Recent
 
 if TYPE_CHECKING:
     from torchrl.collectors import Collector
@@ -58,6 +63,8 @@ class Counters:
     saved: int = -1
     seconds: float = 0.0
     """Wall time of the run so far, earlier processes included."""
+    examined: float = 0.0
+    """The part of it that diagnostics took."""
     finished: bool = False
 
 
@@ -71,6 +78,10 @@ class Experiment:
     data: DataSource
     policy: Policy
     training: EnvBase
+    examiner: Examiner
+    recent: Recent
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Diagnostics that ``all`` brought and that do not suit the agent, and why."""
     counters: Counters = field(default_factory=Counters)
 
     def collector(self) -> Collector:
@@ -83,6 +94,17 @@ class Experiment:
         collector = make_collector(self.training, self.policy, self.config.run.collect.steps)
         self.policy.recording = True
         return collector
+
+    def probe(self) -> AgentProbe:
+        """The agent as it is now, for diagnostics and interventions."""
+        return AgentProbe(
+            self.agent,
+            self.data,
+            self.recent,
+            self.environments,
+            self.counters.frames,
+            self.config.run.seed,
+        )
 
     def close(self) -> None:
         self.training.close(raise_if_closed=False)
@@ -159,8 +181,40 @@ def build(config: RunConfig, run_dir: Path) -> Experiment:
         data.learning_starts if frames is None else -(-frames // environments.spec.action_repeat)
     )
     policy = Policy(agent.loss, environments.spec, device, random_steps)
+    examiner, left_out = build_examiner(config, agent, isinstance(data, Sampled))
+    recent = Recent(examiner.recent, agent.loss.returns.gamma)
     training = environments.make(config.count, config.run.seed)
-    return Experiment(config, environments, agent, data, policy, training)
+    kept = tuple(s for s in config.diagnostics if s.component.name not in left_out)
+    config = replace(config, diagnostics=kept)
+    return Experiment(
+        config, environments, agent, data, policy, training, examiner, recent, left_out
+    )
+
+
+def build_examiner(
+    config: RunConfig, agent: Agent, sampled: bool
+) -> tuple[Examiner, dict[str, str]]:
+    """Diagnostics and interventions; and of ``all``, those that refused this agent, and why.
+
+    Raises:
+        UserError: one asked for by name refuses the agent, or is asked for twice.
+    """
+    context = ExamineContext(agent.spec, agent.loss, agent.parts.modules, agent.loss.returns.gamma)
+    diagnostics: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    with untouched_randomness():
+        for selection in config.diagnostics:
+            name = selection.component.name
+            if name in diagnostics:
+                raise UserError(f"diagnostics: '{name}' is there twice; keep one")
+            try:
+                diagnostics[name] = selection.build(context)
+            except UserError as error:
+                if not selection.optional:
+                    raise
+                left_out[name] = str(error)
+        steps = [(s.component.name, s.build(context)) for s in config.interventions]
+    return Examiner(diagnostics, steps, config.run.seed, sampled), left_out
 
 
 def _check_rendering(environments: Environments) -> None:

@@ -24,9 +24,12 @@ import pluggy
 from core.component import Component
 
 if TYPE_CHECKING:
+    from core import commands as m
     from core import contexts as c
+    from core import examining as e
     from core import learning as t
     from core import protocols as p
+    from core import studies as s
 
 PROJECT = "openwork"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -76,6 +79,28 @@ class Offers:
         return ()
 
     @hookspec
+    def register_diagnostics(self) -> Iterable[Component[Any, e.ExamineContext, e.Diagnostic]]:
+        """Offer measurements of an agent in training."""
+        return ()
+
+    @hookspec
+    def register_interventions(
+        self,
+    ) -> Iterable[Component[Any, e.ExamineContext, e.Intervention]]:
+        """Offer changes of an agent at stated frames, such as resets."""
+        return ()
+
+    @hookspec
+    def register_figures(self) -> Iterable[Component[Any, s.FigureContext, s.Figure]]:
+        """Offer pictures for ``python -m core report``."""
+        return ()
+
+    @hookspec
+    def register_commands(self) -> Iterable[Component[Any, m.CommandContext, m.Command]]:
+        """Offer verbs of the command line."""
+        return ()
+
+    @hookspec
     def register_loggers(self) -> Iterable[Component[Any, c.LoggerContext, p.Logger]]:
         """Offer loggers; ``metrics.jsonl`` is always written."""
         return ()
@@ -109,6 +134,10 @@ KINDS = {
     "losses": "loss",
     "optimizers": "optimizer",
     "data": "data source",
+    "diagnostics": "diagnostic",
+    "interventions": "intervention",
+    "figures": "figure",
+    "commands": "command",
     "loggers": "logger",
 }
 """Every kind of component, and what one of it is called; ``register_KIND`` is its hook."""

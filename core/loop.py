@@ -7,6 +7,7 @@ happens in here, and an event is handled before the loop goes on.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from core import checkpoint
 from core.episodes import EpisodeTracker
 from core.errors import RunStopped
 from core.evaluation import Evaluator
-from core.record import MetricsFile
+from core.record import MetricsFile, write_matrix
+from core.speed import Speed
 
 if TYPE_CHECKING:
-    from core.experiment import Counters, Experiment
+    from core.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,31 @@ class Collected:
 @dataclass(frozen=True)
 class Logged:
     """A logging interval ended."""
+
+    step: int
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Diagnostics measured the agent."""
+
+    step: int
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Disabled:
+    """A diagnostic raised and is left out from now on."""
+
+    step: int
+    what: str
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Intervened:
+    """An intervention changed the agent."""
 
     step: int
     scalars: dict[str, float]
@@ -64,7 +91,7 @@ class Ended:
     outcome: str
 
 
-Event = Collected | Logged | Evaluated | Saved | Ended
+Event = Collected | Logged | Examined | Disabled | Intervened | Evaluated | Saved | Ended
 
 
 class Run:
@@ -119,7 +146,7 @@ class Run:
             yield from self._due()
             if self.stop() or self.finished:
                 break
-            self._iterate(next(collected))
+            yield from self._iterate(next(collected))
             yield Collected(counters.frames, self.experiment.agent.learner.updates)
         counters.finished = self.finished and not self.stop()
         yield self._save()
@@ -129,16 +156,24 @@ class Run:
     def finished(self) -> bool:
         return self.counters.frames >= self.options.frames
 
-    def _iterate(self, transitions: Any) -> None:
+    def _iterate(self, transitions: Any) -> Iterator[Event]:
         """Take one batch of transitions and learn what the data source asks for."""
         experiment, counters = self.experiment, self.counters
         experiment.data.extend(transitions)
         self.episodes.extend(transitions)
-        counters.frames += transitions.numel() * experiment.agent.spec.action_repeat
-        learner = experiment.agent.learner
+        repeat = experiment.agent.spec.action_repeat
+        counters.frames += transitions.numel() * repeat
+        learner, examiner = experiment.agent.learner, experiment.examiner
+        if examiner.wants_recent(counters.frames, self.options.frames, repeat):
+            experiment.recent.extend(transitions)
         learner.loss.set_progress(experiment.policy.agent_steps)
+        due = examiner.due(counters.frames)
         for batch in experiment.data.batches():
-            learner.update(batch)
+            if due:
+                yield from self._examine(due, functools.partial(learner.update, batch))
+                due = []
+            else:
+                learner.update(batch)
 
     def _due(self) -> Iterator[Event]:
         """What the frames reached call for: a log line, an evaluation, a checkpoint."""
@@ -150,6 +185,10 @@ class Run:
             if event is None:  # stopped in the middle; done again when the run is resumed
                 return
             yield event
+        if self.finished:
+            yield from self._last_look()
+        else:
+            yield from self._intervene()
         if not self.finished and self._is_due(options.checkpoint.every, max(counters.saved, 0)):
             yield self._save()
 
@@ -195,6 +234,31 @@ class Run:
         self.speed.skip(time.perf_counter() - started)
         return Evaluated(counters.frames, scalars, video)
 
+    def _last_look(self) -> Iterator[Event]:
+        """Measure the agent that training ends with, unless nothing was ever learned."""
+        if self.experiment.agent.learner.updates:
+            due = self.experiment.examiner.due(self.counters.frames, last=True)
+            if due:
+                yield from self._examine(due)
+
+    def _examine(self, due: list[str], update: Callable[[], None] | None = None) -> Iterator[Event]:
+        """Run diagnostics around an update; their time is not the update's."""
+        found = self.experiment.examiner.examine(due, self.experiment.probe(), update)
+        self.speed.skip(found.seconds)
+        self.counters.examined += found.seconds
+        step = self.counters.frames
+        for name, matrix in found.matrices.items():
+            write_matrix(self.directory, name, step, matrix)
+        if found.scalars:
+            yield Examined(step, self._logged(found.scalars).scalars)
+        for name, error in found.failed.items():
+            yield Disabled(step, f"diagnostic '{name}'", error)
+
+    def _intervene(self) -> Iterator[Event]:
+        if self.experiment.examiner.interventions and self.experiment.agent.learner.updates:
+            for scalars in self.experiment.examiner.intervene(self.experiment.probe()):
+                yield Intervened(self.counters.frames, self._logged(scalars).scalars)
+
     def _save(self) -> Saved:
         assert self.metrics is not None
         self.experiment.agent.learner.check()
@@ -204,40 +268,3 @@ class Run:
         path = checkpoint.save(self.directory, self.experiment, self.episodes, self.metrics.size)
         self.speed.skip(time.perf_counter() - started)
         return Saved(self.counters.frames, path)
-
-
-class Speed:
-    """Frames and updates per second of wall time, evaluations and checkpoints left out."""
-
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-        self._since = self._clock = time.perf_counter()
-        self._frames = self._updates = 0
-
-    def start(self, frames: int, updates: int) -> None:
-        self._since = self._clock = time.perf_counter()
-        self._frames, self._updates = frames, updates
-
-    def skip(self, seconds: float) -> None:
-        """Leave these seconds out of the rates."""
-        self._since += seconds
-
-    def stamp(self) -> None:
-        """Bring the run's total wall time up to date."""
-        now = time.perf_counter()
-        self._counters.seconds += now - self._clock
-        self._clock = now
-
-    def read(self, frames: int, updates: int) -> dict[str, float]:
-        """Rates since the last call."""
-        self.stamp()
-        now = time.perf_counter()
-        seconds = max(now - self._since, 1e-9)
-        rates = {
-            "time/frames_per_second": (frames - self._frames) / seconds,
-            "time/updates_per_second": (updates - self._updates) / seconds,
-            "time/updates": float(updates),
-            "time/elapsed": self._counters.seconds,
-        }
-        self._since, self._frames, self._updates = now, frames, updates
-        return rates

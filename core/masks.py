@@ -69,6 +69,14 @@ def removed_weights_are_zero(module: nn.Module, masks: Mapping[str, Tensor]) -> 
     )
 
 
+@torch.no_grad()
+def zero_removed(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Put every removed weight of ``module`` to exactly zero."""
+    parameters = dict(module.named_parameters())
+    for name, mask in masks.items():
+        parameters[name].masked_fill_(mask.logical_not().to(parameters[name].device), 0.0)
+
+
 def kept(shapes: Mapping[str, torch.Size], masks: Mapping[str, Tensor]) -> int:
     """Parameters of one network that live, biases and norms included."""
     return sum(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
+from core.masks import zero_removed
 from core.protocols import MaskAware
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class MaskedParts:
         self._device = device
         self.modules: dict[str, nn.Module] = {}
         """The agent's networks by role, as the loss received them."""
+        self._make: dict[str, Callable[[], nn.Module]] = {}
         self.initial: dict[str, dict[str, torch.Size]] = {}
         """Shape of every parameter as it was built, before a backend changed its storage."""
 
@@ -50,15 +52,35 @@ class MaskedParts:
 
     def encoder(self) -> nn.Module | None:
         encoder = self._networks.encoder()
-        return None if encoder is None else self._attach("encoder", encoder)
+        if encoder is None:
+            return None
+        return self._attach("encoder", encoder, self._networks.encoder)
 
     def actor(self, heads: Mapping[str, int]) -> nn.Module:
-        return self._attach("actor", self._networks.actor(heads))
+        def make() -> nn.Module:
+            return self._networks.actor(heads)
+
+        return self._attach("actor", make(), make)
 
     def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module:
-        return self._attach("critic", self._networks.critic(members, outputs, action=action))
+        def make() -> nn.Module:
+            return self._networks.critic(members, outputs, action=action)
 
-    def _attach(self, role: str, module: nn.Module) -> nn.Module:
+        return self._attach("critic", make(), make)
+
+    def fresh(self, role: str) -> nn.Module:
+        """A new network of this role, initialised anew, with the masks that are in force.
+
+        In the form in which networks are made, before any backend changes their storage.
+        """
+        module, masks = self._make[role](), self._masks.masks.get(role, {})
+        if isinstance(self._networks, MaskAware):
+            self._networks.masked(module, masks)
+        zero_removed(module, masks)
+        return module.to(self._device)
+
+    def _attach(self, role: str, module: nn.Module, make: Callable[[], Any]) -> nn.Module:
+        self._make[role] = make
         masks = {}
         if role in self._schemes:
             masks = self._masks.draw(role, module, self._schemes[role])

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from core.loop import Collected, Evaluated, Event, Logged
+from core.readable import readable_time
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines, at least."""
@@ -97,14 +98,6 @@ class ProgressView:
         if self._clock.frames <= 0:
             return "--:--:--"
         return readable_time(int((self._frames - step) / self._clock.frames))
-
-
-def readable_time(seconds: int) -> str:
-    """``0:03:07``, and ``9d 8h`` from two days on."""
-    hours = seconds // 3600
-    if hours >= 48:
-        return f"{hours // 24}d {hours % 24}h"
-    return f"{hours}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 class Clock:

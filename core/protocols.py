@@ -186,6 +186,14 @@ class DataSource(Protocol):
         """Restore what ``save`` answered."""
 
 
+@runtime_checkable
+class Sampled(Protocol):
+    """A data source that can be drawn from besides its batches; it provides ``replay``."""
+
+    def sample(self, size: int, seed: int) -> TensorDictBase:
+        """``[size]`` transitions, uniformly, by this seed alone; changes nothing."""
+
+
 # --- watching ---------------------------------------------------------------------------
 
 

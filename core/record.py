@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from core import __version__
@@ -28,8 +29,7 @@ from core.config import RunConfig
 from core.config.source import dotted
 from core.errors import UserError
 from core.plugins import Plugins
-
-RUNS = Path("runs")
+from core.studies import RUNS
 
 
 def new_run_directory(config: RunConfig, name: str, wanted: Path | None) -> Path:
@@ -119,6 +119,16 @@ class MetricsFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def write_matrix(directory: Path, name: str, step: int, matrix: Any) -> None:
+    """``matrices/NAME/STEP.npy``, float32."""
+    path = directory / "matrices" / name / f"{step:010d}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        np.save(file, matrix)
+    os.replace(temporary, path)
 
 
 def _finite(value: float) -> float | None:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from core.contexts import LoggerContext, RunInfo
 from core.errors import RunStopped
-from core.loop import Evaluated, Event, Logged, Run, Saved
+from core.loop import Disabled, Evaluated, Event, Examined, Intervened, Logged, Run, Saved
 from core.progress import ProgressView
 from core.record import amend_record
 
@@ -121,10 +121,21 @@ class Session:
                 if event.video is not None:
                     loggers.call("video", event.step, event.video)
                 self._tell("evaluated", step=event.step, metrics=event.scalars)
+            case Examined() | Intervened():
+                loggers.call("write", event.step, event.scalars)
+            case Disabled():
+                self._disabled(event)
             case Saved():
                 self._tell("checkpoint_saved", step=event.step, path=event.path)
             case _:
                 pass
+
+    def _disabled(self, event: Disabled) -> None:
+        """Say so once, and note it in the run's record."""
+        error = f"{type(event.error).__name__}: {event.error}"
+        warnings.warn(f"{event.what} failed and is left out from now on: {error}", stacklevel=2)
+        note = {"what": event.what, "frame": event.step, "error": error}
+        amend_record(self.info.directory, disabled=[note])
 
     def _tell(self, watch: str, **arguments: Any) -> None:
         self.plugins.tell(watch, run=self.info, **arguments)

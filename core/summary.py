@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.masks import kept
 
@@ -15,6 +15,18 @@ def count_parameters(agent: Agent, role: str) -> tuple[int, int]:
     shapes = agent.parts.initial[role]
     alive = kept(shapes, agent.masks.masks.get(role, {}))
     return sum(shape.numel() for shape in shapes.values()), alive
+
+
+def densities(agent: Agent) -> dict[str, dict[str, Any]]:
+    """Shape and density of every weight matrix and kernel, by role and parameter name."""
+    return {
+        role: {
+            name: {"shape": list(shape), "density": agent.masks.density(role, name)}
+            for name, shape in shapes.items()
+            if len(shape) > 1
+        }
+        for role, shapes in agent.parts.initial.items()
+    }
 
 
 def readable_bytes(count: int) -> str:
@@ -39,5 +51,11 @@ def summary(experiment: Experiment) -> dict[str, str]:
         share = f"{alive:,} kept ({alive / total:.1%})" if alive != total else "dense"
         lines[role] = f"{total:,} parameters, {share}"
     lines["data"] = f"{config.data.component.name}, {held(experiment.data.bytes)}"
+    if experiment.examiner.diagnostics:
+        lines["diagnostics"] = ", ".join(experiment.examiner.diagnostics)
+    if experiment.left_out:
+        lines["left out of all"] = ", ".join(experiment.left_out)
+    if experiment.examiner.interventions:
+        lines["interventions"] = ", ".join(name for name, _ in experiment.examiner.interventions)
     lines["device"] = str(agent.device)
     return lines

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from core.commands import CommandContext
 from core.config import RunConfig, load, resolve
 from core.errors import UserError
 from core.plugins import Plugins, load_plugins
@@ -22,6 +23,18 @@ def add_verb(verbs: Verbs, name: str, summary: str, examples: str) -> argparse.A
     return verbs.add_parser(
         name, help=summary, epilog=f"examples:\n{examples}", formatter_class=raw
     )
+
+
+def add_commands(verbs: Verbs) -> None:
+    """The verbs that plugins bring; where two bring one name, the first by distribution."""
+    context = CommandContext(load_plugins)
+    for component in load_plugins().components("commands"):
+        if component.name in verbs.choices:
+            continue
+        command = component.build(component.options(), context)
+        parser = add_verb(verbs, component.name, component.summary, command.examples)
+        command.add_arguments(parser)
+        parser.set_defaults(execute=command.execute)
 
 
 def add_preset_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,6 +25,7 @@ CHANGEABLE = (
     "device",
     "threads",
     "compile",
+    "diagnostics",
     "loggers",
 )
 """Keys that may differ from the run's first part. Anything else would make it another run."""
@@ -70,7 +71,9 @@ def execute(options: argparse.Namespace) -> int:
     stop = StopRequest()
     run = Run(experiment, directory, stop)
     run.restore(state)
-    amend_record(directory, resumed=[{"frame": run.counters.frames, "with": options.overrides}])
+    amend_record(
+        directory, outcome=None, resumed=[{"frame": run.counters.frames, "with": options.overrides}]
+    )
     show_start(console, directory, summary(experiment))
     console.print(f"resumed at frame {run.counters.frames:,}", highlight=False)
     info = RunInfo(record["name"], directory, config.plain())

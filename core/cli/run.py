@@ -34,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     from core.loop import Run
     from core.record import new_run_directory, write_record
     from core.session import Session, StopRequest, show_start
-    from core.summary import summary
+    from core.summary import densities, summary
 
     console = Console(soft_wrap=True)
     report_broken(plugins, console)
@@ -47,9 +47,10 @@ def execute(options: argparse.Namespace) -> int:
             directory.rmdir()
         raise
     lines = summary(experiment)
-    write_record(directory, name, config, plugins, {"summary": lines})
+    described = {"summary": lines, "densities": densities(experiment.agent)}
+    write_record(directory, name, experiment.config, plugins, described)
     show_start(console, directory, lines)
     stop = StopRequest()
     run = Run(experiment, directory, stop)
-    info = RunInfo(name, directory, config.plain())
+    info = RunInfo(name, directory, experiment.config.plain())
     return Session(run, plugins, info, stop).drive(console, resumed=False)

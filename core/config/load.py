@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,19 @@ def _set(loaded: Loaded, key: Key, value: Any, origin: Origin) -> None:
         return
     _forget(loaded, key)
     parent[last] = value
+    _mark(loaded, key, value, origin)
+
+
+def _mark(loaded: Loaded, key: Key, value: Any, origin: Origin) -> None:
+    """Note who wrote a value, and everything in it."""
     loaded.origins[key] = origin
+    inside: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(value, dict):
+        inside = value.items()
+    elif isinstance(value, list):
+        inside = enumerate(value)
+    for name, child in inside:
+        _mark(loaded, (*key, name), child, origin)
 
 
 def _step(parent: Any, part: str | int, key: Key, origin: Origin) -> Any:

@@ -6,56 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from core.component import AnyComponent
 from core.config.check import INVALID, Checker
 from core.config.load import Loaded
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
-from core.config.source import Key, dotted
-from core.errors import OptionError, UserError, did_you_mean
-from core.hookspecs import KINDS
+from core.config.select import Selection, select, select_list
+from core.errors import UserError, did_you_mean
 from core.plugins import Plugins
-
-
-@dataclass(frozen=True)
-class Selection:
-    """A component that the preset asks for, with its options checked."""
-
-    key: Key
-    asked: str
-    """The component's name as the preset writes it: ``name`` or ``distribution:name``."""
-    component: AnyComponent
-    options: Any
-    loaded: Loaded
-
-    def build(self, context: Any) -> Any:
-        """Build the component.
-
-        Raises:
-            UserError: an option that only the building could find wrong (a task that does
-                not exist), with the line that set it; or any error of a third-party plugin,
-                with its provider.
-        """
-        try:
-            return self.component.build(self.options, context)
-        except OptionError as error:
-            key = (*self.key, error.field)
-            raise UserError(f"{self.loaded.origin(key)}: {dotted(key)}: {error.problem}") from None
-        except UserError as error:
-            where = f"{self.loaded.origin(self.key)}: {dotted(self.key)}"
-            raise UserError(f"{where}: {error}") from None
-        except Exception as error:
-            error.add_note(f"while building {self.title}")
-            raise
-
-    @property
-    def title(self) -> str:
-        return _title(self.key, self.component)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Capabilities that the component needs with these options."""
-        needs = self.component.needs
-        return needs(self.options) if callable(needs) else needs
 
 
 @dataclass(frozen=True)
@@ -72,13 +28,16 @@ class RunConfig:
     data: Selection
     execution: Selection
     masks: tuple[Selection, ...]
+    diagnostics: tuple[Selection, ...]
+    interventions: tuple[Selection, ...]
     loggers: tuple[Selection, ...]
     loaded: Loaded
 
     @property
     def selections(self) -> tuple[Selection, ...]:
         singles = (getattr(self, name) for name in SINGLE)
-        return (*singles, *self.masks, *self.loggers)
+        listed = (selection for name in LISTED for selection in getattr(self, name))
+        return (*singles, *listed)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -119,10 +78,11 @@ def resolve(loaded: Loaded, plugins: Plugins) -> RunConfig:
     nodes = {**DEFAULTS, **values, "environment": environment}
     found: dict[str, Any] = {}
     for name, kind in SINGLE.items():
-        found[name] = _select(nodes.get(name), kind, (name,), check, plugins)
+        found[name] = select(nodes.get(name), kind, (name,), check, plugins)
     for name, kind in LISTED.items():
-        found[name] = _select_list(nodes[name], kind, (name,), check, plugins)
+        found[name] = select_list(nodes[name], kind, (name,), check, plugins)
     if not check.problems:
+        found["diagnostics"] = _suiting(found["diagnostics"], _provided(found))
         _check_needs(found, check, plugins)
     if check.problems:
         raise UserError("\n".join(check.in_order()))
@@ -140,64 +100,35 @@ def _split_count(node: Any, check: Checker) -> tuple[Any, int]:
     return rest, count
 
 
-def _select(node: Any, kind: str, key: Key, check: Checker, plugins: Plugins) -> Selection | None:
-    if isinstance(node, str):
-        node = {"name": node}
-    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
-        names = ", ".join(component.name for component in plugins.components(kind))
-        if (
-            isinstance(node, Mapping)
-            and "name" in node
-            and check.value(node["name"], str, (*key, "name")) is INVALID
-        ):
-            return None
-        given = "is missing" if node is None else "needs a 'name'"
-        check.note(key, f"{given}; choose one of: {names}")
-        return None
-    try:
-        component = plugins.find(kind, node["name"])
-    except LookupError as error:
-        name_key = (*key, "name") if (*key, "name") in check.loaded.origins else key
-        check.note(name_key, str(error))
-        return None
-    values = {k: v for k, v in node.items() if k != "name"}
-    options = check.dataclass(component.options, values, key, _title(key, component))
-    return (
-        None
-        if options is INVALID
-        else Selection(key, node["name"], component, options, check.loaded)
-    )
-
-
-def _select_list(
-    nodes: Any, kind: str, key: Key, check: Checker, plugins: Plugins
-) -> tuple[Selection, ...]:
-    if nodes is None:
-        return ()
-    if not isinstance(nodes, list):
-        check.note(key, "must be a list of components")
-        return ()
-    found = [_select(node, kind, (*key, i), check, plugins) for i, node in enumerate(nodes)]
-    return tuple(selection for selection in found if selection is not None)
-
-
 def _check_needs(found: dict[str, Any], check: Checker, plugins: Plugins) -> None:
     """Capabilities that one component needs and no other brings."""
-    selections = [found[name] for name in SINGLE]
-    selections += [selection for name in LISTED for selection in found[name]]
-    provided = {what for s in selections for what in s.component.provides}
-    for selection in selections:
+    provided = _provided(found)
+    listed = [selection for name in LISTED for selection in found[name]]
+    for selection in [*(found[name] for name in SINGLE), *listed]:
         for need in sorted(selection.needs - provided):
             lacking = _could_provide(need, found, plugins) or [found["data"]]
             for other in lacking:
                 kind = SINGLE[str(other.key[0])]
                 names = [c.name for c in plugins.components(kind) if need in c.provides]
                 choices = f"; {', '.join(names)} would" if names else ""
+                instead = selection.component.instead.get(need)
                 check.note(
                     selection.key,
                     f"{selection.title} needs {need}, which {other.title} "
-                    f"({check.loaded.origin(other.key)}) does not provide{choices}",
+                    f"({check.loaded.origin(other.key)}) does not provide{choices}"
+                    f"{f'; {instead}' if instead else ''}",
                 )
+
+
+def _provided(found: dict[str, Any]) -> set[str]:
+    listed = [selection for name in LISTED for selection in found[name]]
+    singles = [found[name] for name in SINGLE]
+    return {what for selection in [*singles, *listed] for what in selection.component.provides}
+
+
+def _suiting(selections: tuple[Selection, ...], provided: set[str]) -> tuple[Selection, ...]:
+    """Without those that ``all`` brought and whose needs are not met."""
+    return tuple(s for s in selections if not s.optional or s.needs <= provided)
 
 
 def _could_provide(need: str, found: dict[str, Any], plugins: Plugins) -> list[Selection]:
@@ -207,11 +138,6 @@ def _could_provide(need: str, found: dict[str, Any], plugins: Plugins) -> list[S
         for name, kind in SINGLE.items()
         if any(need in component.provides for component in plugins.components(kind))
     ]
-
-
-def _title(key: Key, component: AnyComponent) -> str:
-    kind = {**SINGLE, **LISTED}[str(key[0])]
-    return f"{KINDS[kind]} '{component.name}' ({component.provider})"
 
 
 def _plain(value: Any) -> Any:

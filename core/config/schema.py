@@ -115,8 +115,13 @@ SINGLE = {
 }
 """Keys that hold one component, and the kind of each."""
 
-LISTED = {"masks": "masks", "loggers": "loggers"}
+LISTED = {
+    "masks": "masks",
+    "diagnostics": "diagnostics",
+    "interventions": "interventions",
+    "loggers": "loggers",
+}
 """Keys that hold a list of components, and the kind of each."""
 
-DEFAULTS = {"execution": {"name": "masked"}, "masks": [], "loggers": []}
+DEFAULTS = {"execution": {"name": "masked"}, **{name: [] for name in LISTED}}
 """Nodes that a preset may leave out."""

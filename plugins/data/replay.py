@@ -132,6 +132,12 @@ class Replay:
             batch = self.buffer.sample()
             yield batch if device.type == "cpu" else batch.to(device, non_blocking=True)
 
+    def sample(self, size: int, seed: int) -> TensorDictBase:
+        """A batch ``[size]`` by a seed of its own: the run's own draws go on undisturbed."""
+        generator = torch.Generator().manual_seed(seed)
+        starts = self.storage.ledger.draw(size, generator)
+        return self.storage.get(starts).to(self.context.device)
+
     @property
     def learning_starts(self) -> int:
         return self.options.learning_starts

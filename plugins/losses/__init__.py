@@ -248,7 +248,8 @@ def _n_step_needs(options: SACOptions | DDPGOptions) -> frozenset[str]:
 
 
 _STREAM_NEEDS = frozenset({"eligibility traces", "transitions in order"})
-_STREAM_PROVIDES = frozenset({"TD errors"})
+_PROVIDES = frozenset({"inspection"})
+_STREAM_PROVIDES = _PROVIDES | {"TD errors"}
 
 
 @hookimpl
@@ -256,7 +257,12 @@ def register_losses() -> Iterable[Component[Any, LossContext, Any]]:
     """Offer the built-in losses."""
     return [
         Component(
-            "sac", SACOptions, _build_sac, "soft actor-critic, as SimBa runs it", _n_step_needs
+            "sac",
+            SACOptions,
+            _build_sac,
+            "soft actor-critic, as SimBa runs it",
+            _n_step_needs,
+            _PROVIDES,
         ),
         Component(
             "ddpg",
@@ -264,6 +270,7 @@ def register_losses() -> Iterable[Component[Any, LossContext, Any]]:
             _build_ddpg,
             "deterministic policy gradient: SimBa's DDPG, or DrQ-v2 by options",
             _n_step_needs,
+            _PROVIDES,
         ),
         Component(
             "stream_ac",

@@ -14,9 +14,9 @@ from plugins.losses.targets import average_into, least, squared_error, target_co
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from core.api import Batch, LossContext, Metrics
+    from core.api import Batch, Examined, LossContext, Metrics
     from plugins.losses import DDPGOptions
 
 INSIDE = 1 - 1e-6
@@ -79,6 +79,19 @@ class DDPG(LossModule):
     def prepare(self, batch: TensorDictBase) -> Batch:
         """See :meth:`core.api.Loss.prepare`."""
         return inputs.prepare(batch, self.normaliser, self.encoder, self.options.shift)
+
+    def examine(self, batch: TensorDictBase) -> Examined:
+        """See :meth:`core.api.Inspectable.examine`."""
+        return inputs.examine(batch, self.normaliser, self.encoder)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """``[M, B]``: each critic's value of the stored actions."""
+        return self.critic(batch["features"], batch["action"]).squeeze(-1)  # type: ignore[no-any-return]
+
+    @property
+    def targets(self) -> dict[str, nn.Module]:
+        """The target critic."""
+        return {"critic": self.target_critic}
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Both objectives at the present weights: scalars ``loss_actor``, ``loss_critic``."""

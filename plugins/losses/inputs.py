@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tensordict import TensorDict
 
+from core.api import Examined
 from plugins.losses.augment import random_shift
 
 if TYPE_CHECKING:
@@ -51,6 +52,21 @@ def prepare(batch: TensorDictBase, normaliser: Any, encoder: nn.Module | None, s
         "reward": batch["next", "reward"],
         "discount": batch["next", "discount"],
     }
+
+
+@torch.no_grad()
+def examine(batch: TensorDictBase, normaliser: Any, encoder: nn.Module | None) -> Examined:
+    """:func:`prepare`, without graph or augmentation, and what each network is called with."""
+    observation = batch["observation"]
+    prepared = prepare(batch, normaliser, encoder, shift=0)
+    seen = observation if normaliser is None else normaliser(observation)
+    called: dict[str, tuple[Tensor, ...]] = {
+        "actor": (prepared["features"],),
+        "critic": (prepared["features"], prepared["action"]),
+    }
+    if encoder is not None:
+        called["encoder"] = (seen,)
+    return Examined(observation, prepared, called)
 
 
 def joint_losses(loss: nn.Module, phases: Sequence[Phase], batch: Batch) -> TensorDict:

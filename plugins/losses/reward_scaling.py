@@ -69,8 +69,11 @@ class RewardScaler(nn.Module):
         count, mean, squares = merged((count, mean, squares), new)
         left = sums if self.leak else sums.masked_fill(ended, 0.0)
         self.state.copy_(torch.cat((torch.stack((count, mean, squares)), left)))
-        variance = torch.where(count < 2, 1.0, squares / (count - 1).clamp(min=1.0))
-        return (variance + EPSILON).sqrt()
+        return _divisor(count, squares)
+
+    def divisor(self) -> Tensor:
+        """The divisor as it stands, 0-d."""
+        return _divisor(self.state[0], self.state[2])
 
     def fold_one(self, reward: float, ended: bool) -> float:
         """:meth:`fold` for one environment on a CPU, in plain numbers."""
@@ -81,3 +84,8 @@ class RewardScaler(nn.Module):
         state[:] = count, mean, squares, (0.0 if ended and not self.leak else u)
         variance = squares / (count - 1) if count >= 2 else 1.0
         return math.sqrt(variance + EPSILON)
+
+
+def _divisor(count: Tensor, squares: Tensor) -> Tensor:
+    variance = torch.where(count < 2, 1.0, squares / (count - 1).clamp(min=1.0))
+    return (variance + EPSILON).sqrt()

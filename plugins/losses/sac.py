@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
-    from core.api import Batch, LossContext, Metrics
+    from core.api import Batch, Examined, LossContext, Metrics
     from plugins.losses import SACOptions
 
 
@@ -93,6 +93,25 @@ class SAC(LossModule):
     def prepare(self, batch: TensorDictBase) -> Batch:
         """See :meth:`core.api.Loss.prepare`."""
         return inputs.prepare(batch, self.normaliser, self.encoder, self.options.shift)
+
+    def examine(self, batch: TensorDictBase) -> Examined:
+        """See :meth:`core.api.Inspectable.examine`."""
+        return inputs.examine(batch, self.normaliser, self.encoder)
+
+    def predict(self, batch: Batch) -> Tensor:
+        """``[M, B]``: each critic's value of the stored actions."""
+        return self.critic(batch["features"], batch["action"]).squeeze(-1)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def bonus(self, batch: Batch) -> Tensor:
+        """``[B]``: temperature times minus the log-probability of an action drawn here."""
+        _, log_prob = squashed.sample(*self._policy(batch["features"]))
+        return -self.temperature() * log_prob.squeeze(-1)  # type: ignore[no-any-return]
+
+    @property
+    def targets(self) -> dict[str, nn.Module]:
+        """The target critic."""
+        return {"critic": self.target_critic}
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """All objectives at the present weights: scalars ``loss_actor`` and so on."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
-    from core.api import Batch, LossContext, Metrics, RowNetwork, Scalars
+    from core.api import Batch, Examined, LossContext, Metrics, RowNetwork, Scalars
     from plugins.losses import StreamACOptions
 
 
@@ -71,6 +71,19 @@ class StreamAC(LossModule):
     def prepare(self, batch: TensorDictBase) -> Batch:
         """See :meth:`core.api.Loss.prepare`; updates the running statistics."""
         return self.stream.prepare(batch)
+
+    def examine(self, batch: TensorDictBase) -> Examined:
+        """See :meth:`core.api.Inspectable.examine`."""
+        return self.stream.examine(batch, ("actor", "critic"))
+
+    def predict(self, batch: Batch) -> Tensor:
+        """``[1, B]``: the value of each state."""
+        return self._value(batch["observation"]).unsqueeze(0)
+
+    @property
+    def targets(self) -> dict[str, nn.Module]:
+        """None: there are no target networks."""
+        return {}
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """The objectives' means at the present weights: ``loss_critic``, ``loss_actor``."""

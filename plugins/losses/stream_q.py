@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
-    from core.api import Batch, LossContext, Metrics, RowNetwork, Scalars
+    from core.api import Batch, Examined, LossContext, Metrics, RowNetwork, Scalars
     from plugins.losses import StreamQOptions
 
 
@@ -67,6 +67,19 @@ class StreamQ(LossModule):
     def prepare(self, batch: TensorDictBase) -> Batch:
         """See :meth:`core.api.Loss.prepare`; updates the running statistics."""
         return self.stream.prepare(batch)
+
+    def examine(self, batch: TensorDictBase) -> Examined:
+        """See :meth:`core.api.Inspectable.examine`."""
+        return self.stream.examine(batch, ("critic",))
+
+    def predict(self, batch: Batch) -> Tensor:
+        """``[1, B]``: the value of each action taken."""
+        return _of(self._values(batch["observation"]), batch["action"]).unsqueeze(0)
+
+    @property
+    def targets(self) -> dict[str, nn.Module]:
+        """None: there are no target networks."""
+        return {}
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """The objective's mean at the present weights, ``loss_critic``."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, final
 
 import torch
 
-from core.api import UserError
+from core.api import Examined, UserError
 from plugins.losses import inputs
 from plugins.losses.reward_scaling import RewardScaler
 
@@ -129,6 +129,27 @@ class Inputs:
             prepared["reward_scale"] = self.scaler.fold(reward, ended)
             prepared["reward"] = reward / prepared["reward_scale"]
         return prepared
+
+    @torch.no_grad()
+    def examine(self, batch: TensorDictBase, networks: Sequence[str]) -> Examined:
+        """:meth:`prepare` of any transitions ``[B]``, by the statistics as they are."""
+        now, after = batch["observation"], batch["next"]
+        reward, discount = after["reward"].squeeze(1), after["discount"].squeeze(1)
+        ended = after["done"].squeeze(1)
+        if self.truncation_ends:
+            discount = self.gamma * ended.logical_not().to(reward.dtype)
+        prepared = {
+            "observation": self.normalised(now),
+            "next_observation": self.normalised(after["observation"]),
+            "action": batch["action"],
+            "reward": reward,
+            "discount": discount,
+            "ended": ended,
+        }
+        if self.scaler is not None:
+            prepared["reward"] = (reward / self.scaler.divisor()).to(reward.dtype)
+        called = dict.fromkeys(networks, (prepared["observation"],))
+        return Examined(now, prepared, called)
 
     def transition(self, batch: TensorDictBase) -> Transition:
         """:meth:`prepare` for one environment on a CPU."""

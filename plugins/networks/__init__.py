@@ -191,6 +191,10 @@ def _stream_mlp_needs(options: StreamMlpOptions) -> frozenset[str]:
     return frozenset({"time input"} if options.time_input else ())
 
 
+_PROVIDES = frozenset({"features"})
+"""Actors have a ``trunk``, and so has each of a critic's ``members`` (see ``modules``)."""
+
+
 @hookimpl
 def register_networks() -> list[Component[Any, NetworkContext, Networks]]:
     """The built-in network designs."""
@@ -200,15 +204,21 @@ def register_networks() -> list[Component[Any, NetworkContext, Networks]]:
             SimbaOptions,
             _build_simba,
             "SimBa: residual blocks with pre-layer norm, for state observations",
+            provides=_PROVIDES,
         ),
         Component(
             "drq_cnn",
             DrqOptions,
             _build_drq,
             "DrQ-v2: a convolutional encoder with perceptron actor and critics, for pixels",
+            provides=_PROVIDES,
         ),
         Component(
-            "mlp", MlpOptions, _build_mlp, "plain multi-layer perceptrons, for state observations"
+            "mlp",
+            MlpOptions,
+            _build_mlp,
+            "plain multi-layer perceptrons, for state observations",
+            provides=_PROVIDES,
         ),
         Component(
             "stream_mlp",
@@ -216,11 +226,13 @@ def register_networks() -> list[Component[Any, NetworkContext, Networks]]:
             _build_stream_mlp,
             "Stream-X: layer-normed perceptrons that start sparse, for state observations",
             needs=_stream_mlp_needs,
+            provides=_PROVIDES,
         ),
         Component(
             "stream_cnn",
             StreamCnnOptions,
             _build_stream_cnn,
             "Stream-X: layer-normed convolutions that start sparse, for pixels",
+            provides=_PROVIDES,
         ),
     ]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
-import torch
 from torch import Tensor, nn
 
 from plugins.networks import SimbaOptions, SimbaSize
@@ -32,10 +31,11 @@ class Block(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width, eps=NORM_EPSILON)
         self.expand = linear(width, EXPANSION * width, he_truncated_)
+        self.activation = nn.ReLU()
         self.contract = linear(EXPANSION * width, width, he_truncated_)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.contract(torch.relu(self.expand(self.norm(x))))  # type: ignore[no-any-return]
+        return x + self.contract(self.activation(self.expand(self.norm(x))))  # type: ignore[no-any-return]
 
 
 def trunk(inputs: int, size: SimbaSize) -> nn.Sequential:

@@ -99,8 +99,8 @@ def test_stopped_and_resumed_equals_undisturbed(
 
     iterate = Run._iterate
 
-    def interrupt(self: Run, transitions: Any) -> None:
-        iterate(self, transitions)
+    def interrupt(self: Run, transitions: Any) -> Any:
+        yield from iterate(self, transitions)
         if self.counters.frames >= stop_at:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -119,7 +119,7 @@ def test_killed_without_warning_and_resumed_equals_undisturbed(tiny: Path, tmp_p
     killer = (
         "import os, signal, sys; from core.loop import Run; old = Run._iterate\n"
         "def iterate(self, t):\n"
-        "    old(self, t)\n"
+        "    yield from old(self, t)\n"
         f"    if self.counters.frames >= {frame}: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Run._iterate = iterate\n"
         "from core.cli import main; main(sys.argv[1:])\n"
@@ -133,8 +133,8 @@ def test_killed_without_warning_and_resumed_equals_undisturbed(tiny: Path, tmp_p
 def test_sigterm_stops_cleanly(tiny: Path, tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     iterate = Run._iterate
 
-    def terminate(self: Run, transitions: Any) -> None:
-        iterate(self, transitions)
+    def terminate(self: Run, transitions: Any) -> Any:
+        yield from iterate(self, transitions)
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(Run, "_iterate", terminate)

@@ -66,6 +66,14 @@ def test_lists_are_replaced(tmp_path: Path) -> None:
     assert ("masks", 1, "p") not in loaded.origins
 
 
+def test_an_override_is_the_origin_of_everything_in_it(tmp_path: Path) -> None:
+    a = write(tmp_path, "a.yaml", "masks: [{p: 1}]\ndata: replay\n")
+    loaded = load([a], ["masks=[{name: b, q: {r: 2}}]", "loss={name: sac, gamma: 1}"])
+    written = {key for key, origin in loaded.origins.items() if origin.source == "command line"}
+    masks = [("masks", 0), ("masks", 0, "name"), ("masks", 0, "q"), ("masks", 0, "q", "r")]
+    assert written == {("masks",), *masks, ("loss",), ("loss", "name"), ("loss", "gamma")}
+
+
 def test_numbers_as_people_write_them(tmp_path: Path) -> None:
     a = write(tmp_path, "a.yaml", "a: 1e-4\nb: 1_000_000\nc: 3.0e-4\n")
     assert load([a]).values == {"a": 1e-4, "b": 1_000_000, "c": 3e-4}

@@ -63,8 +63,8 @@ def test_stopped_and_resumed_equals_undisturbed(
     assert run(stream, whole, *overrides) == 0
     iterate = Run._iterate
 
-    def interrupt(self: Run, transitions: Any) -> None:
-        iterate(self, transitions)
+    def interrupt(self: Run, transitions: Any) -> Any:
+        yield from iterate(self, transitions)
         if self.counters.frames >= 211:
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -1,0 +1,43 @@
+"""The seam of the command line: verbs that plugins bring, beside core's own."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from core.component import AnyComponent
+
+
+class Command(Protocol):
+    """A verb: ``python -m core NAME ...``. What reads or shows runs is one of these."""
+
+    @property
+    def examples(self) -> str:
+        """Command lines, one each, as the verb's help shows them."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Say what it takes."""
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """Do it; the process's exit code. ``UserError`` is printed, with exit code 2."""
+
+
+class Catalogue(Protocol):
+    """The components on offer."""
+
+    def components(self, kind: str) -> list[AnyComponent]:
+        """Every component of a kind (``figures``), sorted by name."""
+
+    def find(self, kind: str, name: str) -> AnyComponent:
+        """One of them; ``LookupError`` with the choices if there is none of that name."""
+
+
+@dataclass(frozen=True)
+class CommandContext:
+    """What a verb may need of the rest."""
+
+    catalogue: Callable[[Sequence[Path]], Catalogue]
+    """What is installed, and what these plugin files offer."""

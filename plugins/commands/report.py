@@ -1,0 +1,121 @@
+"""``report``: one page with pictures of what runs measured."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from core.api import UserError
+
+if TYPE_CHECKING:
+    from core.api import AnyComponent, Catalogue, Study
+    from plugins.commands.reporting.pictures import Gallery
+
+EXAMPLES = """\
+  python -m core report runs/quickstart-s0-1a2b3c
+  python -m core report runs/study --out reports/study
+  python -m core report runs/dense-s0-1a2b3c runs/sparse-s0-4d5e6f --figures returns,diagnostics
+"""
+PAGE = "index.html"
+
+
+@final
+class Report:
+    """The verb; implements ``Command``."""
+
+    examples = EXAMPLES
+
+    def __init__(self, catalogue: Callable[[Sequence[Path]], Catalogue]) -> None:
+        self._catalogue = catalogue
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "runs",
+            nargs="+",
+            type=Path,
+            metavar="RUN",
+            help="a run's directory, finished or not, or a folder of them",
+        )
+        parser.add_argument(
+            "--out",
+            type=Path,
+            metavar="DIR",
+            help=f"where to write {PAGE} and pictures/ (default: RUN/report, ./report for several)",
+        )
+        parser.add_argument(
+            "--format",
+            choices=["png", "svg", "both"],
+            default="both",
+            help="of the pictures beside the page (default: both); with png the page has them too",
+        )
+        parser.add_argument(
+            "--figures", metavar="NAME,NAME", help="only these figures (default: all there are)"
+        )
+        parser.add_argument(
+            "--plugin",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FILE.py",
+            help="load a plugin from a file (may be repeated)",
+        )
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """See :func:`report`."""
+        return report(arguments, self._catalogue(arguments.plugin))
+
+
+def report(options: argparse.Namespace, catalogue: Catalogue) -> int:
+    """Read the runs, draw, write the page, say what was found."""
+    from plugins.commands.reporting.groups import group_runs
+    from plugins.commands.reporting.page import render
+    from plugins.commands.reporting.pictures import draw
+    from plugins.commands.reporting.read import find_runs, read_run
+
+    figures = _wanted(options.figures, catalogue)
+    directories = find_runs(options.runs)
+    directory = _directory(options.out, options.runs)
+    gc.enable()  # figures hold themselves in circles; the command line has it off
+    study = group_runs([read_run(path) for path in directories])
+    gallery = draw(study, figures, directory, options.format)
+    page = directory / PAGE
+    page.write_text(render(study, gallery), encoding="utf-8")
+    _tell(study, gallery, page)
+    return 0
+
+
+def _wanted(names: str | None, catalogue: Catalogue) -> list[AnyComponent]:
+    if names is None:
+        return catalogue.components("figures")
+    try:
+        return [catalogue.find("figures", name.strip()) for name in names.split(",")]
+    except LookupError as error:
+        raise UserError(f"--figures {names}: {error.args[0]}") from None
+
+
+def _directory(wanted: Path | None, runs: Sequence[Path]) -> Path:
+    directory = wanted or (runs[0] / "report" if len(runs) == 1 else Path("report"))
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written to: {error.strerror}") from None
+    return directory
+
+
+def _tell(study: Study, gallery: Gallery, page: Path) -> None:
+    from rich.console import Console
+
+    from plugins.commands.reporting.page import troubles
+
+    for trouble in troubles(study, gallery):
+        for text in trouble.texts:
+            sys.stderr.write(f"{trouble.where}: {text}\n")
+    console = Console(soft_wrap=True)
+    for group in study.groups:
+        names = ", ".join(run.title for run in group.runs)
+        console.print(f"{group.label}: {names}", highlight=False, markup=False)
+    console.print(f"{len(gallery.pictures)} pictures: {page}", highlight=False, markup=False)

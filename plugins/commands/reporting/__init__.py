@@ -1,0 +1,1 @@
+"""``python -m core report``: from run directories to one page with pictures."""

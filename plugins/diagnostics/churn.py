@@ -1,0 +1,112 @@
+"""Churn: how far one update moves what the agent answers elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+
+    from core.api import Batch, Examined, Measured, Probe
+    from plugins.diagnostics.values import ChurnOptions
+
+
+def churn(before: Tensor, after: Tensor) -> Tensor:
+    """Mean L2 distance between two answers to the same inputs, ``[..., D]`` each: a scalar.
+
+    For values ``D`` is 1, and it is the mean absolute change (Tang & Berseth 2024, section 3).
+    """
+    return _norm(after.double() - before.double())
+
+
+def relative_churn(before: Tensor, after: Tensor) -> Tensor:
+    """:func:`churn` over the mean L2 norm of the answers before; NaN where these are zeros."""
+    return churn(before, after) / _norm(before.double())
+
+
+def greedy_churn(before: Tensor, after: Tensor) -> Tensor:
+    """The share of rows whose best entry is another one, ``[..., n]`` each: a scalar in [0, 1].
+
+    Of equal entries the first is the best (Schaul et al. 2022, section 2).
+    """
+    return (after.argmax(-1) != before.argmax(-1)).double().mean()
+
+
+def _norm(rows: Tensor) -> Tensor:
+    mean: Tensor = torch.linalg.vector_norm(rows, dim=-1).mean()
+    return mean
+
+
+class Answers(NamedTuple):
+    """What the agent gives for the held transitions."""
+
+    values: Tensor
+    """``[M, B, 1]``"""
+    policy: Tensor | None
+    """``[B, A]``: the actor's first output, or the value of each choice."""
+
+
+@final
+class Churn:
+    """See :class:`plugins.diagnostics.values.ChurnOptions`."""
+
+    def __init__(self, options: ChurnOptions) -> None:
+        self.every = options.every
+        self.batch = options.batch
+        self._held: tuple[Examined, Answers] | None = None
+
+    def before_update(self, probe: Probe) -> None:
+        """Hold the transitions, as the networks see them now, and the answers to them."""
+        examined = probe.batch(self.batch)
+        self._held = examined, _answers(probe, examined)
+
+    def measure(self, probe: Probe) -> Measured:
+        """``value``, ``policy`` and their relative forms; nothing unless an update came before."""
+        if self._held is None:
+            return {}
+        (examined, before), self._held = self._held, None
+        after = _answers(probe, examined)
+        measured = {
+            "value": churn(before.values, after.values),
+            "value_relative": relative_churn(before.values, after.values),
+        }
+        if before.policy is None or after.policy is None:
+            return measured
+        if probe.spec.discrete:
+            return measured | {"policy": greedy_churn(before.policy, after.policy)}
+        return measured | {
+            "policy": churn(before.policy, after.policy),
+            "policy_relative": relative_churn(before.policy, after.policy),
+        }
+
+
+@torch.no_grad()
+def _answers(probe: Probe, examined: Examined) -> Answers:
+    batch, inputs = _encoded(probe.networks, examined)
+    values = probe.loss.predict(batch).unsqueeze(-1)
+    if "actor" in inputs:
+        given: Any = probe.networks["actor"](*inputs["actor"])
+        return Answers(values, given if isinstance(given, Tensor) else given[0])
+    if probe.spec.discrete:
+        return Answers(values, probe.networks["critic"](*inputs["critic"]).mean(0))
+    return Answers(values, None)
+
+
+def _encoded(
+    networks: Mapping[str, nn.Module], examined: Examined
+) -> tuple[Batch, Mapping[str, tuple[Tensor, ...]]]:
+    """Batch and inputs with the features that the encoder gives now: updates move it too."""
+    if "encoder" not in networks:
+        return examined.batch, examined.inputs
+    old = examined.batch["features"]
+    new = networks["encoder"](*examined.inputs["encoder"])
+    inputs = {
+        role: tuple([new if tensor is old else tensor for tensor in tensors])
+        for role, tensors in examined.inputs.items()
+    }
+    return {**examined.batch, "features": new}, inputs

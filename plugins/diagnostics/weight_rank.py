@@ -1,0 +1,56 @@
+"""Weight rank: how many directions the weight matrices of a network use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import torch
+from torch import Tensor
+
+from plugins.diagnostics import activations
+from plugins.diagnostics.effective_rank import effective_rank, singular_values
+
+if TYPE_CHECKING:
+    from core.api import BatchOptions, Measured, Probe
+    from plugins.diagnostics.representations import WeightRankOptions
+
+Form = Literal["stable", "srank"]
+
+
+@torch.no_grad()
+def weight_rank(weight: Tensor, form: Form = "stable", *, delta: float = 0.01) -> Tensor:
+    """Rank of ``weight`` ``[out, in]``, or ``[out, in, ...]`` flattened to ``[out, in ...]``.
+
+    ``stable``: the squared Frobenius norm over the squared largest singular value (Rudelson &
+    Vershynin 2007). ``srank``: as :func:`effective_rank` has it. 0 for a matrix of zeros.
+    """
+    matrix = weight.detach().flatten(1)
+    if form == "srank":
+        return effective_rank(matrix, delta=delta)
+    squares = singular_values(matrix).square()
+    return squares.sum() / squares[0] if squares.any() else squares.new_zeros(())
+
+
+@final
+class WeightRank:
+    """See :class:`plugins.diagnostics.representations.WeightRankOptions`."""
+
+    batch: BatchOptions | None = None
+
+    def __init__(self, options: WeightRankOptions, roles: tuple[str, ...]) -> None:
+        self.every = options.every
+        self._options = options
+        self._roles = roles
+
+    def measure(self, probe: Probe) -> Measured:
+        """By layer, ``critic.members.0.trunk.input``; and their mean by network, ``critic``."""
+        measured: dict[str, Any] = {}
+        together: dict[str, list[Tensor]] = {}
+        for role in self._roles:
+            network = probe.networks[role]
+            for path, layer in activations.layers(network).items():
+                weight: Any = layer.weight
+                rank = weight_rank(weight, self._options.form, delta=self._options.delta)
+                measured[f"{role}.{path}".rstrip(".")] = rank
+                together.setdefault(activations.label(role, network, path), []).append(rank)
+        return measured | {name: torch.stack(ranks).mean() for name, ranks in together.items()}

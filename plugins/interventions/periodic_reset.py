@@ -1,0 +1,83 @@
+"""Networks drawn anew in the middle of a run (Nikishin et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, final
+
+import torch
+
+from plugins.interventions.common import choose, is_due
+from plugins.interventions.optimizer_state import forget
+from plugins.interventions.parts import last_layers, living, other_modules
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from core.api import ExamineContext, Subject
+    from plugins.interventions import PeriodicResetOptions
+
+
+@final
+class PeriodicReset:
+    """Puts networks back to a new initialisation; implements ``core.api.Intervention``.
+
+    Masks, replay, running statistics and schedules stay. A target network gets the very
+    weights of the network that it follows. What is learned but no network, such as SAC's
+    temperature, goes back to where it began.
+    """
+
+    batch = None
+
+    def __init__(self, options: PeriodicResetOptions, context: ExamineContext) -> None:
+        self._options = options
+        others = other_modules(context)
+        self._chosen = choose(options.networks, [*context.networks, *others])
+        # Copied now, before a checkpoint is loaded: this is where they begin.
+        self._others = {
+            name: {key: value.clone() for key, value in others[name].state_dict().items()}
+            for name in self._chosen
+            if name in others
+        }
+
+    def due(self, last: int, frame: int) -> bool:
+        return is_due(self._options, last, frame)
+
+    def intervene(self, subject: Subject) -> Mapping[str, float]:
+        """``parameters``: living weights that were put back, those of targets left out."""
+        changed: list[nn.Parameter] = []
+        count = 0
+        for name in self._chosen:
+            if name in self._others:
+                module: nn.Module = getattr(subject.loss, name)
+                load_entries(module, self._others[name])
+                changed += module.parameters()
+                count += sum(parameter.numel() for parameter in module.parameters())
+            else:
+                names = self._reset(subject, name)
+                network = subject.networks[name]
+                changed += [p for key, p in network.named_parameters() if key in names]
+                count += living(network, subject.masks.get(name, {}), names)
+        if self._options.optimizer:
+            forget(subject, changed)
+        subject.reapply()
+        return {"parameters": float(count)}
+
+    def _reset(self, subject: Subject, role: str) -> set[str]:
+        """Put a network, or its last layers, back; the names of what was."""
+        fresh = subject.fresh(role)
+        last = self._options.last
+        names = set(fresh.state_dict()) if last is None else last_layers(fresh, last)
+        entries = {name: value for name, value in fresh.state_dict().items() if name in names}
+        load_entries(subject.networks[role], entries)
+        if role in subject.loss.targets:
+            load_entries(subject.loss.targets[role], entries)
+        return names
+
+
+@torch.no_grad()
+def load_entries(module: nn.Module, entries: Mapping[str, Tensor]) -> None:
+    """Copy parameters and buffers into ``module``, in place."""
+    own = module.state_dict()
+    for name, value in entries.items():
+        own[name].copy_(value)

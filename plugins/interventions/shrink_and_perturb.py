@@ -1,0 +1,63 @@
+"""Weights drawn towards zero and towards a new initialisation (Ash and Adams 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, final
+
+import torch
+
+from plugins.interventions.common import choose, is_due
+from plugins.interventions.optimizer_state import forget
+from plugins.interventions.parts import living
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from core.api import ExamineContext, Subject
+    from plugins.interventions import ShrinkAndPerturbOptions
+
+
+@torch.no_grad()
+def shrink_and_perturb(network: nn.Module, fresh: nn.Module, shrink: float, perturb: float) -> None:
+    """``w <- shrink w + perturb w_fresh`` for every parameter, in place.
+
+    Ash and Adams 2020 (arXiv 1910.08475), with a new initialisation for noise.
+    """
+    for parameter, new in zip(network.parameters(), fresh.parameters(), strict=True):
+        parameter.mul_(shrink).add_(new, alpha=perturb)
+
+
+@final
+class ShrinkAndPerturb:
+    """:func:`shrink_and_perturb` at stated frames; implements ``core.api.Intervention``.
+
+    A target network is changed with the same draw as the network that it follows, so that
+    what lies between the two shrinks along. Removed weights are zero in both summands, and
+    stay so.
+    """
+
+    batch = None
+
+    def __init__(self, options: ShrinkAndPerturbOptions, context: ExamineContext) -> None:
+        self._options = options
+        self._chosen = choose(options.networks, context.networks)
+
+    def due(self, last: int, frame: int) -> bool:
+        return is_due(self._options, last, frame)
+
+    def intervene(self, subject: Subject) -> Mapping[str, float]:
+        """``parameters``: living weights that were changed, those of targets left out."""
+        options, count = self._options, 0
+        for role in self._chosen:
+            network, fresh = subject.networks[role], subject.fresh(role)
+            shrink_and_perturb(network, fresh, options.shrink, options.perturb)
+            if role in subject.loss.targets:
+                target = subject.loss.targets[role]
+                shrink_and_perturb(target, fresh, options.shrink, options.perturb)
+            names = {name for name, _ in network.named_parameters()}
+            count += living(network, subject.masks.get(role, {}), names)
+            if options.optimizer:
+                forget(subject, list(network.parameters()))
+        subject.reapply()
+        return {"parameters": float(count)}

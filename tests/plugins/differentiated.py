@@ -1,0 +1,115 @@
+"""Agents of every kind, their optimizers at rest, and their gradients by plain autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from core.api import (
+    BatchOptions,
+    EnvironmentSpec,
+    ExamineContext,
+    LossContext,
+    MaskContext,
+    NetworkContext,
+    OptimizerContext,
+)
+from core.experiment import Agent
+from core.learner import Learner
+from core.masks import MaskSet
+from core.parts import MaskedParts
+from plugins.diagnostics.gradients import components
+from plugins.losses import (
+    DDPGOptions,
+    SACOptions,
+    StreamACOptions,
+    StreamQOptions,
+    register_losses,
+)
+from plugins.masks import RandomMaskOptions, register_masks
+from plugins.networks import (
+    SparseInit,
+    StreamCnnOptions,
+    StreamMlpOptions,
+    register_networks,
+)
+from plugins.optimizers import AdamWOptions, ObGDOptions, register_optimizers
+from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch, make_execution
+from tests.probes import make_probe
+
+torch.set_num_threads(1)
+GAMES = EnvironmentSpec((2, 20, 20), 3, pixels=True, frame_stack=2, discrete=True)
+STREAM_MLP = StreamMlpOptions(8, sparse_init=SparseInit(min_kept=4))
+CNN = StreamCnnOptions(filters=(4, 6), kernels=(4, 3), strides=(2, 2), width=8)
+STILL_SAC = SACOptions(temperature_lr=0.0)
+KINDS = {
+    "sac": ("sac", STILL_SAC, "simba", SIMBA, STATE),
+    "sac, two": ("sac", SACOptions(critics=2, temperature_lr=0.0), "simba", SIMBA, STATE),
+    "ddpg": ("ddpg", DDPGOptions(), "simba", SIMBA, STATE),
+    "drq": ("ddpg", DRQ_DDPG, "drq_cnn", DRQ, PIXELS),
+    "pixel sac": ("sac", STILL_SAC, "drq_cnn", DRQ, PIXELS),
+    "stream ac": ("stream_ac", StreamACOptions(), "stream_mlp", STREAM_MLP, STATE),
+    "stream q": ("stream_q", StreamQOptions(), "stream_cnn", CNN, GAMES),
+}
+REPLAYED = [kind for kind, (loss, *_) in KINDS.items() if not loss.startswith("stream")]
+MASKED = [pytest.param(0.5, id="masked"), pytest.param(0.0, id="dense")]
+ROWS = 6
+BATCH = BatchOptions(size=ROWS)
+
+
+def make(kind, sparsity=0.5):
+    """An agent whose update moves nothing (streaming: is never made), its probe and batch."""
+    loss_name, loss_options, network_name, network, spec = KINDS[kind]
+    torch.manual_seed(0)
+    execution, masks = make_execution(), MaskSet(1)
+    networks = build(register_networks(), network, NetworkContext(spec), network_name)
+    scheme = build(register_masks(), RandomMaskOptions(sparsity), MaskContext(), "uniform")
+    parts = MaskedParts(networks, masks, [scheme] if sparsity else [], execution, CPU)
+    loss = build(register_losses(), loss_options, LossContext(spec, parts, CPU), loss_name)
+    traced = loss_name.startswith("stream")
+    options = ObGDOptions() if traced else AdamWOptions(lr=0.0)
+    name = "obgd" if traced else "adamw"
+    optimizer = build(register_optimizers(), options, OptimizerContext(CPU), name)
+    agent = Agent(spec, parts, masks, Learner(loss, optimizer, execution, CPU), CPU)
+    batch = make_batch(spec, ROWS)
+    batch["next", "done"] = batch["next", "terminated"] = batch["next", "discount"] == 0
+    if spec.discrete:
+        batch["action"] = torch.arange(ROWS) % spec.action
+    return agent, make_probe(agent, batch), batch
+
+
+def diagnostic(name, probe, **options):
+    (component,) = [c for c in components() if c.name == name]
+    if name != "parameter_norm":
+        options = {"batch": BATCH, **options}
+    context = ExamineContext(probe.spec, probe.loss, probe.networks, 0.99)
+    return component.build(component.options(**options), context)
+
+
+def gradients_of(agent, batch, phase_name):
+    """Each parameter's masked gradient of one phase's objective, by ``role.parameter``."""
+    loss, found = agent.loss, {}
+    examined = loss.examine(batch)
+    shared = dict(examined.batch)
+    if "encoder" in examined.inputs:
+        shared["features"] = loss.encoder(*examined.inputs["encoder"])
+    for phase in loss.phases:
+        if not phase.modules:
+            continue
+        objective, _ = phase.run(shared)
+        if phase.name != phase_name:
+            continue
+        objective.mean().backward()
+        for role, network in agent.parts.modules.items():
+            if any(network is module for module in phase.modules):
+                for name, parameter in network.named_parameters():
+                    gradient = parameter.grad.clone()
+                    mask = agent.masks.masks.get(role, {}).get(name)
+                    found[f"{role}.{name}"] = gradient if mask is None else gradient * mask
+        loss.zero_grad(set_to_none=True)
+    return found
+
+
+def phases_of(agent):
+    networks = {id(network) for network in agent.parts.modules.values()}
+    return [p.name for p in agent.loss.phases if networks & {id(m) for m in p.modules}]
