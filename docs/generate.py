@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from core.component import AnyComponent
 from core.config.check import type_name
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
+from core.errors import OptionError
 from core.plugins import Plugins
 
 PAGE = Path(__file__).parent / "reference" / "options.md"
@@ -34,10 +35,31 @@ A component stands in a preset as a mapping with its `name`, or as its bare name
 is to be set. `environment` also takes `count`, the number of environments that are stepped side
 by side in one process (a whole number, at least 1, default `1`), whichever component it names.
 """
+MORE = {
+    "diagnostics": """\
+`all`, as the whole list or in it, stands for every diagnostic that suits the agent: those whose
+needs are not met, or that refuse the agent, are left out, and the run says which. Options beside
+it (`{name: all, every: 5_000}`) go to each diagnostic that has them; a diagnostic that the list
+also names by itself has its own. What they say: {doc}`../explanation/diagnostics`.
+""",
+    "interventions": """\
+They run in the order of the list, and one may be there several times. Either `every` or `at` must
+be given. How to use them: {doc}`../how-to/reset-an-agent`.
+""",
+}
+"""What is to be said of a key besides its components."""
 
 
 def field_texts(kind: type) -> dict[str, str]:
-    """The docstring under each field of a class."""
+    """The docstring under each field of a class, those that it inherits included."""
+    texts: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if is_dataclass(base):
+            texts |= _own_texts(base)
+    return texts
+
+
+def _own_texts(kind: type) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
     texts: dict[str, str] = {}
@@ -112,9 +134,13 @@ def _needs(component: AnyComponent) -> list[str]:
         return _capabilities("Needs", component.needs)
     words = inspect.getdoc(component.needs)
     assert words, f"{component.name}: the function of its needs has no docstring"
-    by_default = sorted(component.needs(component.options()))
+    depends = f"Needs: {_flowing(words).rstrip('.')}."
+    try:
+        by_default = sorted(component.needs(component.options()))
+    except (OptionError, TypeError):  # some option must be given
+        return [depends]
     shown = ", ".join(f"`{name}`" for name in by_default) or "nothing"
-    return [f"Needs: {_flowing(words).rstrip('.')}. With the defaults: {shown}."]
+    return [f"{depends} With the defaults: {shown}."]
 
 
 def _capabilities(word: str, names: frozenset[str]) -> list[str]:
@@ -134,6 +160,7 @@ def page() -> str:
             default = DEFAULTS[key]
             given = f"`{default['name']}`" if isinstance(default, dict) else "none"
             parts.append(f"May be left out: {given}.\n")
+        parts += [MORE[key]] if key in MORE else []
         parts += [section(component) for component in plugins.components(kind)]
     return "\n".join(parts).rstrip() + "\n"
 

@@ -240,6 +240,7 @@ def test_layers_are_folded_with_a_panel_per_group_on_one_scale():
     assert [a.get_title(loc="left") for a in (left, right)] == ["dense", "sparse"]
     assert left.get_ylim() == right.get_ylim()
     assert left.get_ylim()[1] > 9
+    assert left.get_shared_y_axes().joined(left, right)
     colours = [to_hex(right.lines[i].get_color()) for i in (0, 2)]
     assert [to_hex(line.get_color()) for line in left.lines] == colours
     names = [t.get_text() for t in picture.figure.legends[0].get_texts()]

@@ -9,10 +9,21 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from core import api, component, contexts, hookspecs, learning, protocols
+from core import (
+    api,
+    commands,
+    component,
+    contexts,
+    examining,
+    hookspecs,
+    learning,
+    protocols,
+    studies,
+)
 from core.cli import main
 from core.cli.resume import CHANGEABLE
 from core.component import AnyComponent
@@ -21,9 +32,19 @@ from core.plugins import load_plugins
 from tests.conftest import PRESETS
 from tests.pages import DOCS, blocks, first_column, text
 
-DDPG = ["loss={name: ddpg}"]
+WATCHED = [
+    "diagnostics=[{name: all, every: 250, batch: {size: 32}, samples: 8, points: 16, tail: 0.9, "
+    "activations: [pre, post]}]"
+]
+CHANGED = [
+    "interventions=[{name: periodic_reset, at: [310]}, {name: shrink_and_perturb, at: [320]}, "
+    "{name: redo, at: [330], batch: {size: 32}}]"
+]
+DDPG = ["loss={name: ddpg, critics: 2}"]
 STREAMED = ["network={name: stream_mlp, width: 16}", "optimizer=obgd", "data=stream"]
 STREAM_AC = [*STREAMED, "loss={name: stream_ac, overshoot_check: true}"]
+WITH = {"n_step", "time_input", "last", "batch.source: replay"}
+"""Options that the table of capabilities names besides components."""
 STREAM_Q = [*STREAMED, "loss=stream_q", "environment={name: gymnasium, id: CartPole-v1}"]
 
 
@@ -63,11 +84,12 @@ def signature(function: ast.FunctionDef) -> str:
     kinds = "".join(f"@{ast.unparse(d)} " for d in function.decorator_list)
     assert function.returns is not None
     shown = f"{kinds}{function.name}({ast.unparse(arguments)}) -> {ast.unparse(function.returns)}"
-    return re.sub(r"@hookspec |\b[pct]\.", "", shown)
+    return re.sub(r"@hookspec |\b[pctesm]\.", "", shown)
 
 
 def members(body: list[ast.stmt]) -> list[str]:
     """Signatures and fields, in order."""
+    body = [s for s in body if getattr(s, "name", "") != "__post_init__"]
     found = [signature(s) if isinstance(s, ast.FunctionDef) else "" for s in body]
     fields = [ast.unparse(s) if isinstance(s, ast.AnnAssign) else "" for s in body]
     return [a or b for a, b in zip(found, fields, strict=True) if a or b]
@@ -78,8 +100,16 @@ def contracts(source: str) -> dict[str, list[str]]:
     return {node.name: members(node.body) for node in tree.body if isinstance(node, ast.ClassDef)}
 
 
+def hooks_pages() -> ast.Module:
+    code = [
+        *blocks("reference/hooks.md", "python"),
+        *blocks("reference/hooks-examining.md", "python"),
+    ]
+    return ast.parse("\n".join(code))
+
+
 def test_hooks_and_contracts_have_their_exact_signatures() -> None:
-    page = ast.parse("\n".join(blocks("reference/hooks.md", "python")))
+    page = hooks_pages()
     written = {
         node.name: members(node.body) for node in page.body if isinstance(node, ast.ClassDef)
     }
@@ -87,51 +117,56 @@ def test_hooks_and_contracts_have_their_exact_signatures() -> None:
 
     specs = contracts(Path(hookspecs.__file__).read_text())
     assert functions == specs["Offers"] + specs["Watches"]
-    real = contracts(Path(protocols.__file__).read_text())
-    real |= contracts(Path(learning.__file__).read_text())
-    real |= contracts(Path(contexts.__file__).read_text())
+    real: dict[str, list[str]] = {}
+    for module in (protocols, learning, contexts, examining, studies, commands):
+        real |= contracts(Path(module.__file__).read_text())
     real["Component"] = contracts(Path(component.__file__).read_text())["Component"]
     assert written == real
 
 
 def test_names_of_the_contracts_are_in_the_api() -> None:
-    page = ast.parse("\n".join(blocks("reference/hooks.md", "python")))
-    names = {node.name for node in page.body if isinstance(node, ast.ClassDef)}
+    names = {node.name for node in hooks_pages().body if isinstance(node, ast.ClassDef)}
     assert names <= set(vars(api))
 
 
 def test_every_capability_is_listed_with_who_provides_and_needs_it() -> None:
     plugins = load_plugins()
     components = [c for kind in hookspecs.KINDS for c in plugins.components(kind)]
+    provided_by_some = {name for c in components for name in c.provides}
+    needed_by = {c.name: needs(c, provided_by_some) for c in components}
     rows = [line.split("|")[1:4] for line in text("reference/hooks.md").splitlines()]
     listed = set()
     for capabilities, provided, needed in [row for row in rows if row and row[0].startswith(" `")]:
         for name in quoted(capabilities):
             listed.add(name)
             assert quoted(provided) == {c.name for c in components if name in c.provides}
-            assert needed.startswith(" no ") or quoted(needed) - {"n_step", "time_input"} == {
-                c.name for c in components if name in needs(c)
+            assert needed.startswith(" no ") or quoted(needed) - WITH == {
+                who for who, needs_of in needed_by.items() if name in needs_of
             }
-    assert listed == {name for c in components for name in (*c.provides, *needs(c))}
+    assert listed == provided_by_some.union(*needed_by.values())
 
 
 def quoted(words: str) -> set[str]:
     return set(re.findall(r"`([^`]+)`", words))
 
 
-def needs(offered: AnyComponent) -> set[str]:
-    """All that it may need; a function says it in its docstring, first."""
+def needs(offered: AnyComponent, known: set[str]) -> set[str]:
+    """All that it may need; a function says it in its docstring."""
     if not callable(offered.needs):
         return set(offered.needs)
-    return set(re.findall(r"^``([^`]+)``", offered.needs.__doc__ or ""))
+    return set(re.findall(r"``([^`]+)``", offered.needs.__doc__ or "")) & known
 
 
 # --- a run ------------------------------------------------------------------------------
 
 
+def broken(*arguments: Any) -> Any:
+    raise ZeroDivisionError("on purpose")
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Tiny runs of every loss; that of SAC is resumed once."""
+    """Tiny runs of every loss; that of SAC is resumed once, and then a diagnostic raises."""
     folder = tmp_path_factory.mktemp("docs")
     tiny = folder / "tiny.yaml"
     tiny.write_text(
@@ -145,12 +180,31 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "log_every: 100\n"
         "threads: 1\n"
     )
-    agents = {"sac": [], "ddpg": DDPG, "stream_ac": STREAM_AC, "stream_q": STREAM_Q}
+    agents = {"sac": CHANGED, "ddpg": DDPG, "stream_ac": STREAM_AC, "stream_q": STREAM_Q}
     directories = [folder / name for name in agents]
     for directory, overrides in zip(directories, agents.values(), strict=True):
-        assert main(["run", str(tiny), *overrides, "--run-dir", str(directory)]) == 0
-    assert main(["resume", str(directories[0]), "frames=600"]) == 0
+        assert main(["run", str(tiny), *WATCHED, *overrides, "--run-dir", str(directory)]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plugins.diagnostics.feature_norm.feature_norm", broken)
+        with pytest.warns(UserWarning, match="left out"):
+            assert main(["resume", str(directories[0]), "frames=600"]) == 0
     return directories
+
+
+PLACEHOLDERS = {
+    "ROLE": r"(encoder|actor|critic)",
+    "LABEL": r"(encoder|actor|critic)(\.\d+)?",
+    "LAYER": r"(encoder|actor|critic)(\.\w+)+",
+    "PHASE": r"[a-z_]+",
+    "TAU": r"\d\.?\d*",
+    "DIAGNOSTIC": r"[a-z_]+",
+}
+"""What the names on the page of metrics have in capitals."""
+
+
+def pattern(name: str) -> re.Pattern[str]:
+    parts = [PLACEHOLDERS.get(part) or re.escape(part) for part in name.split("/")]
+    return re.compile("/".join(parts))
 
 
 def test_every_metric_is_explained_and_no_other(runs: list[Path]) -> None:
@@ -160,7 +214,14 @@ def test_every_metric_is_explained_and_no_other(runs: list[Path]) -> None:
         for line in (directory / "metrics.jsonl").read_text().splitlines()
         for key in json.loads(line)
     }
-    assert logged == first_column("reference/metrics.md")
+    matrices = {path.parent for run in runs for path in (run / "matrices").rglob("*.npy")}
+    assert all(np.load(next(folder.iterdir())).shape == (8, 8) for folder in matrices)
+    logged |= {str(folder)[str(folder).index("matrices/") :] for folder in matrices}
+    page = {name: pattern(name) for name in first_column("reference/metrics.md")}
+    unexplained = {key for key in logged if not any(p.fullmatch(key) for p in page.values())}
+    unlogged = {name for name, p in page.items() if not any(map(p.fullmatch, logged))}
+    assert unexplained == set()
+    assert unlogged == set()
 
 
 def test_the_record_and_the_checkpoint_are_explained(runs: list[Path]) -> None:
@@ -176,7 +237,7 @@ def test_the_record_and_the_checkpoint_are_explained(runs: list[Path]) -> None:
 
 def test_every_argument_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     page = text("reference/command-line.md")
-    for verb in ("run", "resume", "describe"):
+    for verb in ("run", "resume", "describe", "report", "watch"):
         with pytest.raises(SystemExit):
             main([verb, "--help"])
         for option in re.findall(r"--[a-z-]+", capsys.readouterr().out):
@@ -189,6 +250,15 @@ def test_every_argument_is_explained(capsys: pytest.CaptureFixture[str]) -> None
 def test_every_preset_is_listed() -> None:
     named = {name for name in first_column("reference/presets.md") if name.endswith(".yaml")}
     assert named == {str(path.relative_to(PRESETS)) for path in PRESETS.rglob("*.yaml")}
+
+
+def test_the_presets_measure_what_the_page_says() -> None:
+    said = "`dormant_ratio`, `effective_rank`, `gradient_norm` and `parameter_norm`, every 10,000"
+    assert said.replace(" ", "") in re.sub(r"\s", "", text("reference/presets.md"))
+    for preset in PRESETS.glob("*.yaml"):
+        config = resolve(load([str(preset)]), load_plugins())
+        assert {s.component.name for s in config.diagnostics} == quoted(said)
+        assert {s.options.every for s in config.diagnostics} == {10_000}
 
 
 def test_every_command_names_files_that_exist() -> None:
