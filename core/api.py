@@ -10,6 +10,7 @@ from core.component import AnyComponent as AnyComponent
 from core.component import Component as Component
 from core.component import Provider as Provider
 from core.config.load import load
+from core.config.select import options_from as options_from
 from core.contexts import DataContext as DataContext
 from core.contexts import EnvironmentContext as EnvironmentContext
 from core.contexts import ExecutionContext as ExecutionContext

@@ -57,7 +57,8 @@ class Examined:
     """Raw, ``[B, *observation]``: what :meth:`core.api.Loss.act` takes."""
     batch: Batch
     """What the phases take, ``B`` first in every entry; slices of it are batches too. It has
-    no graph; where there is an encoder, ``features`` is what it gives for its input."""
+    no graph. ``reward`` and ``discount`` are there for every loss, in the form it learns from;
+    where there is an encoder, ``features`` is what it gives for its input."""
     inputs: Mapping[str, tuple[Tensor, ...]]
     """What each network is called with, by role: ``encoder``, ``actor``, ``critic``."""
 

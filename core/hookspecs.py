@@ -141,3 +141,6 @@ KINDS = {
     "loggers": "logger",
 }
 """Every kind of component, and what one of it is called; ``register_KIND`` is its hook."""
+
+ALL = "all"
+"""In a preset's list of diagnostics: every one that suits the agent."""

@@ -23,7 +23,7 @@ import pluggy
 from core import __version__
 from core.component import AnyComponent, Component, Provider
 from core.errors import UserError, did_you_mean
-from core.hookspecs import KINDS, PROJECT, Offers, Watches
+from core.hookspecs import ALL, KINDS, PROJECT, Offers, Watches
 
 BUILT_INS = tuple(f"plugins.{kind}" for kind in KINDS)
 DISTRIBUTION = "openwork"
@@ -197,6 +197,8 @@ def _import_file(path: Path) -> ModuleType:
 def _check_offer(offer: object, kind: str) -> None:
     if not isinstance(offer, Component):
         raise TypeError(f"register_{kind} must return components, got {offer!r}")
+    if kind == "diagnostics" and offer.name == ALL:
+        raise TypeError(f"no diagnostic may be called '{ALL}': in a preset it stands for all")
     frozen = is_dataclass(offer.options) and offer.options.__dataclass_params__.frozen  # type: ignore[attr-defined]
     if not frozen:
         raise TypeError(f"the options of '{offer.name}' must be a frozen dataclass")

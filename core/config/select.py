@@ -12,11 +12,8 @@ from core.config.load import Loaded
 from core.config.schema import LISTED, SINGLE
 from core.config.source import Key, dotted
 from core.errors import OptionError, UserError, did_you_mean
-from core.hookspecs import KINDS
+from core.hookspecs import ALL, KINDS
 from core.plugins import Plugins
-
-ALL = "all"
-"""In a list of diagnostics: every one that suits the agent."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +88,23 @@ def select(node: Any, kind: str, key: Key, check: Checker, plugins: Plugins) -> 
         if options is INVALID
         else Selection(key, node["name"], component, options, check.loaded)
     )
+
+
+def options_from(component: AnyComponent, kind: str, loaded: Loaded) -> Any:
+    """Options of a component that no preset names, from overrides ``NAME.option=value``.
+
+    Raises:
+        UserError: every mistake in them, one message each.
+    """
+    check = Checker(loaded)
+    values = loaded.values.get(component.name, {})
+    owner = f"{KINDS[kind]} '{component.name}' ({component.provider})"
+    if not isinstance(values, Mapping):
+        values = {str(values): values}
+    options = check.dataclass(component.options, values, (component.name,), owner)
+    if check.problems:
+        raise UserError("\n".join(check.in_order()))
+    return options
 
 
 def select_list(

@@ -7,9 +7,9 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
-from core.api import UserError
+from core.api import UserError, did_you_mean, load_preset, options_from
 
 if TYPE_CHECKING:
     from core.api import AnyComponent, Catalogue, Study
@@ -56,6 +56,13 @@ class Report:
             "--figures", metavar="NAME,NAME", help="only these figures (default: all there are)"
         )
         parser.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="FIGURE.OPTION=VALUE",
+            help="an option of a figure, such as returns.smooth=10 (may be repeated)",
+        )
+        parser.add_argument(
             "--plugin",
             action="append",
             default=[],
@@ -76,7 +83,7 @@ def report(options: argparse.Namespace, catalogue: Catalogue) -> int:
     from plugins.commands.reporting.pictures import draw
     from plugins.commands.reporting.read import find_runs, read_run
 
-    figures = _wanted(options.figures, catalogue)
+    figures = _with_options(_wanted(options.figures, catalogue), options.set)
     directories = find_runs(options.runs)
     directory = _directory(options.out, options.runs)
     gc.enable()  # figures hold themselves in circles; the command line has it off
@@ -95,6 +102,19 @@ def _wanted(names: str | None, catalogue: Catalogue) -> list[AnyComponent]:
         return [catalogue.find("figures", name.strip()) for name in names.split(",")]
     except LookupError as error:
         raise UserError(f"--figures {names}: {error.args[0]}") from None
+
+
+def _with_options(
+    figures: Sequence[AnyComponent], overrides: Sequence[str]
+) -> list[tuple[AnyComponent, Any]]:
+    """Each figure with its options, those of the command line checked."""
+    loaded = load_preset([], overrides)
+    names = [figure.name for figure in figures]
+    for name in loaded.values:
+        if name not in names:
+            hint = did_you_mean(name, names)
+            raise UserError(f"--set {name}: no such figure.{hint} Figures: {', '.join(names)}")
+    return [(figure, options_from(figure, "figures", loaded)) for figure in figures]
 
 
 def _directory(wanted: Path | None, runs: Sequence[Path]) -> Path:

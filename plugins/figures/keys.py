@@ -48,8 +48,8 @@ class Key:
     def title(self) -> str:
         """What tells it from others of its diagnostic."""
         match self.diagnostic, self.around:
-            case "dormant_ratio", (label, tau):
-                return f"{label}, tau {tau}"
+            case "dormant_ratio", (label, *place, tau):
+                return f"{label}{', after activation' if place else ''}, tau {tau}"
             case "gradient_norm", (phase,):
                 return f"{phase} loss, mean over updates"
             case "gradient_norm", (phase, role):

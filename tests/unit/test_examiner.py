@@ -288,6 +288,13 @@ def test_a_changed_encoder_is_seen_by_the_next_intervention() -> None:
     assert not torch.equal(probe.batch(BatchOptions(size=4)).batch["features"], before)
 
 
+def test_no_diagnostic_is_called_all(tmp_path: Path, tiny: Path, capsys: Any) -> None:
+    path = tmp_path / "greedy.py"
+    path.write_text(PLUGIN.replace('Component("nosy"', 'Component("all"'))
+    assert run(tiny, tmp_path / "r", "--plugin", str(path)) == 2
+    assert "no diagnostic may be called 'all'" in capsys.readouterr().err
+
+
 class Stub:
     batch: BatchOptions | None = None
 

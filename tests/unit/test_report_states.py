@@ -213,3 +213,21 @@ def test_the_users_matplotlib_settings_do_not_count(
     assert report(run, *FEW, "--out", tmp_path / "again") == 0
     assert page_of(run / "report") == page_of(tmp_path / "again")
     assert matplotlib.rcParams["font.size"] == 30.0
+
+
+def test_options_of_figures(tmp_path: Path, capsys: Any) -> None:
+    runs = [write_run(tmp_path / "s" / f"r{i}", seed=i, **SHORT).parent for i in range(5)]
+    plain, robust = tmp_path / "plain", tmp_path / "robust"
+    assert report(runs[0], "--out", plain, *FEW) == 0
+    assert report(runs[0], "--out", robust, *FEW, "--set", "returns.statistic=iqm") == 0
+    assert "interquartile mean" not in text_of(page_of(plain))
+    assert "interquartile mean" in text_of(page_of(robust))
+    capsys.readouterr()
+    assert report(runs[0], *FEW, "--set", "returns.statistc=iqm", "--set", "returns.smooth=2") == 2
+    message = capsys.readouterr().err
+    assert "returns.statistc: figure 'returns' (openwork " in message
+    assert "Did you mean 'statistic'?" in message
+    assert report(runs[0], *FEW, "--set", "returns.smooth=2") == 2
+    assert "returns.smooth: must be odd and at least 1, got 2" in capsys.readouterr().err
+    assert report(runs[0], *FEW, "--set", "retuns.smooth=1") == 2
+    assert "no such figure. Did you mean 'returns'?" in capsys.readouterr().err

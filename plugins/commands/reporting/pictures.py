@@ -49,17 +49,19 @@ class Gallery:
     """Figures that raised, with their provider."""
 
 
-def draw(study: Study, figures: Sequence[AnyComponent], directory: Path, kind: str) -> Gallery:
+def draw(
+    study: Study, figures: Sequence[tuple[AnyComponent, Any]], directory: Path, kind: str
+) -> Gallery:
     """Draw everything, one picture at a time, into ``directory/pictures``.
 
     A figure that raises is noted; what it gave before is kept, and the others go on.
     """
     gallery, folder = Gallery(), directory / FOLDER
     _clear(folder)
-    for component in figures:
+    for component, options in figures:
         try:
             with _own_style():
-                figure = component.build(component.options(), FigureContext())
+                figure = component.build(options, FigureContext())
                 for picture in figure.draw(study):
                     with _closing(picture.figure):
                         drawn = _finish(picture, folder, kind, gallery.pictures)
