@@ -180,16 +180,17 @@ class Run:
         counters, options = self.counters, self.options
         if self._is_due(options.log_every, counters.logged):
             yield self._log()
+        if self.finished:
+            yield from self._last_look()
         if self._is_due(options.evaluation.every, counters.evaluated):
             event = self._evaluate()
             if event is None:  # stopped in the middle; done again when the run is resumed
                 return
             yield event
         if self.finished:
-            yield from self._last_look()
-        else:
-            yield from self._intervene()
-        if not self.finished and self._is_due(options.checkpoint.every, max(counters.saved, 0)):
+            return
+        yield from self._intervene()
+        if self._is_due(options.checkpoint.every, max(counters.saved, 0)):
             yield self._save()
 
     def _is_due(self, every: int | None, last: int) -> bool:

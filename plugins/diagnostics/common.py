@@ -9,6 +9,13 @@ from core.api import BatchOptions, require
 EVERY = 10_000
 """Frames: the published code measures every 5,000 agent steps, at action repeat 2."""
 
+INSTEAD = {
+    "replay": "or let it look at the last transitions: batch.source: recent",
+    "inspection": "or leave the diagnostic out",
+    "features": "or leave the diagnostic out",
+}
+"""What a user can do about needs that are not met."""
+
 
 @dataclass(frozen=True)
 class Scheduled:

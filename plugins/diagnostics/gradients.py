@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.api import Component, Diagnostic, ExamineContext, UserError, require
-from plugins.diagnostics.common import Batched, Scheduled
+from plugins.diagnostics.common import INSTEAD, Batched, Scheduled
 
 if TYPE_CHECKING:
     from plugins.diagnostics.gradient_interference import GradientInterference
@@ -108,9 +108,6 @@ def _needs(options: Batched) -> frozenset[str]:
     return options.batch.needs | {"inspection"}
 
 
-_INSTEAD = {"replay": "or let it look at the last transitions: batch.source: recent"}
-
-
 def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
     """The components."""
     return [
@@ -120,7 +117,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_gradient_norm,
             "L2 norm of each objective's gradient, by network and by layer",
             _needs,
-            instead=_INSTEAD,
+            instead=INSTEAD,
         ),
         Component(
             "parameter_norm",
@@ -134,6 +131,6 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_gradient_interference,
             "cosine similarities of the gradients of single transitions",
             _needs,
-            instead=_INSTEAD,
+            instead=INSTEAD,
         ),
     ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.api import Component, Diagnostic, ExamineContext, require
-from plugins.diagnostics.common import Batched, Scheduled
+from plugins.diagnostics.common import INSTEAD, Batched, Scheduled
 
 
 @dataclass(frozen=True)
@@ -208,9 +208,6 @@ def _feature_needs(options: Batched) -> frozenset[str]:
     return _needs(options) | {"features"}
 
 
-_INSTEAD = {"replay": "or let it look at the last transitions: batch.source: recent"}
-
-
 def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
     """The components."""
     return [
@@ -220,7 +217,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_effective_rank,
             "how many directions the features of a batch span",
             _feature_needs,
-            instead=_INSTEAD,
+            instead=INSTEAD,
         ),
         Component(
             "dormant_ratio",
@@ -228,7 +225,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_dormant_ratio,
             "share of neurons that hardly respond to anything",
             _needs,
-            instead=_INSTEAD,
+            instead=INSTEAD,
         ),
         Component(
             "active_units",
@@ -236,7 +233,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_active_units,
             "share of rectified units that are above zero",
             _needs,
-            instead=_INSTEAD,
+            instead=INSTEAD,
         ),
         Component(
             "feature_norm",
@@ -244,7 +241,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_feature_norm,
             "mean L2 norm of the features of a batch",
             _feature_needs,
-            instead=_INSTEAD,
+            instead=INSTEAD,
         ),
         Component(
             "weight_rank",

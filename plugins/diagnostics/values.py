@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.api import Component, Diagnostic, ExamineContext, Soft, UserError, require
-from plugins.diagnostics.common import Batched, Scheduled
+from plugins.diagnostics.common import INSTEAD, Batched, Scheduled
 
 if TYPE_CHECKING:
     from plugins.diagnostics.churn import Churn
@@ -160,7 +160,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_churn,
             "change of values and policy on held transitions by one update",
             _batch_needs,
-            instead=_INSTEAD,
+            instead=INSTEAD,
         ),
         Component(
             "q_bias",

@@ -151,3 +151,30 @@ def test_a_removed_weight_that_comes_back_is_found(tiny: Path, tmp_path: Path) -
     arguments = ["run", str(tiny), "optimizer={name: reviving, after: 20}"]
     with pytest.raises(AssertionError, match="a removed weight of 'actor' is not zero"):
         main([*arguments, *plugin(tmp_path, revive), "--run-dir", str(tmp_path / "run")])
+
+
+NETWORK = """
+import plugins.networks as own
+from core.api import Component, hookimpl
+
+(simba,) = [c for c in own.register_networks() if c.name == "simba"]
+
+@hookimpl
+def register_networks():
+    return [Component("headless", simba.options, simba.build, "no trunk is promised")]
+"""
+
+
+def test_features_of_a_network_that_has_none_are_refused(
+    tiny: Path, tmp_path: Path, capsys: Any
+) -> None:
+    plugin = tmp_path / "headless.py"
+    plugin.write_text(NETWORK)
+    words = ["network={name: headless}", "diagnostics=[effective_rank]", "--plugin", str(plugin)]
+    assert main(["run", str(tiny), *words, "--run-dir", str(tmp_path / "r")]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert "diagnostic 'effective_rank' (openwork " in said
+    assert "needs features, which network 'headless' (headless.py " in said
+    assert "simba, stream_cnn, stream_mlp would; or leave the diagnostic out" in said
+    assert not (tmp_path / "r").exists()

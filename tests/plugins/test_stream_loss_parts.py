@@ -151,4 +151,4 @@ def test_needs_follow_the_options():
         assert found[name].needs(options(n_step=2)) == {"n-step returns"}
     for name in ("stream_ac", "stream_q"):
         assert found[name].needs == {"eligibility traces", "transitions in order"}
-        assert found[name].provides == {"TD errors"}
+        assert found[name].provides == {"TD errors", "inspection"}

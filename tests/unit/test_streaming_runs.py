@@ -124,6 +124,7 @@ def test_a_non_finite_delta_stops_the_run_with_step_and_quantity(
     said = " ".join(capsys.readouterr().out.split())
     assert "stopped: frame 97: 'train/td_error' became non-finite at update 97" in said
     assert "last good checkpoint: frame 50" in said
-    assert [line["step"] for line in metrics(tmp_path / "run")] == [40, 80]
+    logged = [line["step"] for line in metrics(tmp_path / "run") if "train/td_error" in line]
+    assert logged == [40, 80]
     state = torch.load(tmp_path / "run" / "checkpoint" / "state.pt", weights_only=True)
     assert all(value.isfinite().all() for value in state["learner"]["loss"].values())

@@ -227,14 +227,15 @@ def refusal(tmp_path: Path, *overrides: str, preset: str = "quickstart.yaml") ->
 
 
 def test_a_loss_that_needs_batches_is_refused_under_stream_by_one_message(tmp_path):
-    said = refusal(tmp_path, "data=stream", "loss=contrastive")
+    said = refusal(tmp_path, "data=stream", "loss=contrastive", "diagnostics=[]")
     assert len(said.splitlines()) == 1
     assert "loss: loss 'contrastive' (pairs.py " in said
     assert "needs batches, which data source 'stream' (openwork" in said
     assert "(command line) does not provide; replay would" in said
     resolve(
         load(
-            [PRESETS / "quickstart.yaml"], ["data=stream", "loss={name: contrastive, pairs: false}"]
+            [PRESETS / "quickstart.yaml"],
+            ["data=stream", "loss={name: contrastive, pairs: false}", "diagnostics=[]"],
         ),
         load_plugins([tmp_path / "pairs.py"]),
     )
