@@ -129,8 +129,11 @@ class Examiner:
                 self._ask(name, "measure", probe, findings)
         for name in findings.failed:
             del self.diagnostics[name]
-        self._next = min(map(self._next_of, self.diagnostics), default=math.inf)
+        self._look_ahead()
         return findings
+
+    def _look_ahead(self) -> None:
+        self._next = min(map(self._next_of, self.diagnostics), default=math.inf)
 
     def _ask(self, name: str, method: str, probe: Probe, findings: Findings) -> None:
         started = time.perf_counter()
@@ -158,7 +161,11 @@ class Examiner:
                 continue
             self._intervened[index] = frame
             with self._drawing(f"intervention {index} {name} at {frame}"):
-                report = intervention.intervene(subject)
+                try:
+                    report = intervention.intervene(subject)
+                except Exception as error:
+                    error.add_note(f"in intervention '{name}' at frame {frame}")
+                    raise
             subject.reapply()
             yield {f"{name}/{key}": float(value) for key, value in report.items()}
 
@@ -175,3 +182,4 @@ class Examiner:
         """Restore; diagnostics may have come and gone since."""
         self._measured = {k: v for k, v in state["measured"].items() if k in self.diagnostics}
         self._intervened = list(state["intervened"])
+        self._look_ahead()

@@ -150,9 +150,13 @@ class Session:
         return f"stopped: {error}\n    {kept}\n    metrics: {metrics}"
 
     def _last_words(self, outcome: str) -> str:
-        frames = self.run.counters.frames
+        counters = self.run.counters
+        frames, examined = counters.frames, counters.examined
         if outcome == "finished":
-            return f"finished: {frames:,} frames; {self.info.directory}"
+            share = examined / max(counters.seconds, 1e-9)
+            looking = f"\ndiagnostics took {examined:.1f} s, {share:.1%} of the time"
+            words = f"finished: {frames:,} frames; {self.info.directory}"
+            return words + (looking if examined else "")
         return (
             f"stopped at frame {frames:,}; go on with:\n"
             f"    python -m core resume {self.info.directory}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -155,11 +156,12 @@ def test_schedule_first_and_last(tiny: Path, tmp_path: Path, plugin: Path) -> No
     assert np.array_equal(np.load(matrices[0]), np.eye(3, dtype=np.float32))
 
 
-def test_costs_are_reported(tiny: Path, tmp_path: Path, plugin: Path) -> None:
+def test_costs_are_reported(tiny: Path, tmp_path: Path, plugin: Path, capsys: Any) -> None:
     assert run(tiny, tmp_path / "r", "diagnostics=[nosy]", "--plugin", str(plugin)) == 0
     text = (tmp_path / "r" / "metrics.jsonl").read_text()
     costs = [json.loads(line).get("time/diagnostics/nosy") for line in text.splitlines()]
     assert sum(cost is not None and cost > 0 for cost in costs) == 5
+    assert re.search(r"\ndiagnostics took [\d.]+ s, [\d.]+% of the time", capsys.readouterr().out)
     counters = learner(tmp_path / "r")["counters"]
     assert counters["examined"] == pytest.approx(sum(cost or 0 for cost in costs), abs=1e-6)
 
@@ -238,6 +240,15 @@ def test_refused_before_the_run(tiny: Path, tmp_path: Path, plugin: Path, capsys
     assert run(tiny, tmp_path / "r", *words) == 2
     assert "command line: diagnostics.0: refuses this agent" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_an_intervention_that_raises_is_named(tiny: Path, tmp_path: Path, plugin: Path) -> None:
+    plugin.write_text(PLUGIN.replace('return {"nudged": 1.0}', "raise ZeroDivisionError"))
+    words = ("interventions=[{name: nudge, at: [330]}]", "--plugin", str(plugin))
+    with pytest.raises(ZeroDivisionError) as caught:
+        run(tiny, tmp_path / "r", *words)
+    assert caught.value.__notes__ == ["in intervention 'nudge' at frame 330"]
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["outcome"] == "failed"
 
 
 def test_twice_is_refused(tiny: Path, tmp_path: Path, plugin: Path, capsys: Any) -> None:
