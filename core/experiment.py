@@ -197,7 +197,7 @@ def build_examiner(
     """Diagnostics and interventions; and of ``all``, those that refused this agent, and why.
 
     Raises:
-        UserError: one asked for by name refuses the agent, or is asked for twice.
+        UserError: one asked for by name refuses the agent.
     """
     context = ExamineContext(agent.spec, agent.loss, agent.parts.modules, agent.loss.returns.gamma)
     diagnostics: dict[str, Any] = {}
@@ -205,8 +205,6 @@ def build_examiner(
     with untouched_randomness():
         for selection in config.diagnostics:
             name = selection.component.name
-            if name in diagnostics:
-                raise UserError(f"diagnostics: '{name}' is there twice; keep one")
             try:
                 diagnostics[name] = selection.build(context)
             except UserError as error:

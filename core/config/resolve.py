@@ -81,6 +81,7 @@ def resolve(loaded: Loaded, plugins: Plugins) -> RunConfig:
         found[name] = select(nodes.get(name), kind, (name,), check, plugins)
     for name, kind in LISTED.items():
         found[name] = select_list(nodes[name], kind, (name,), check, plugins)
+    _check_once(found["diagnostics"], check)
     if not check.problems:
         found["diagnostics"] = _suiting(found["diagnostics"], _provided(found))
         _check_needs(found, check, plugins)
@@ -98,6 +99,16 @@ def _split_count(node: Any, check: Checker) -> tuple[Any, int]:
     if count is not INVALID and count < 1:
         check.note(("environment", "count"), f"must be at least 1, got {count}")
     return rest, count
+
+
+def _check_once(diagnostics: tuple[Selection, ...], check: Checker) -> None:
+    """A diagnostic's name is that of its metrics, so there is one of each."""
+    seen: set[str] = set()
+    for selection in diagnostics:
+        name = selection.component.name
+        if name in seen:
+            check.note(selection.key, f"'{name}' is there twice; keep one")
+        seen.add(name)
 
 
 def _check_needs(found: dict[str, Any], check: Checker, plugins: Plugins) -> None:

@@ -254,7 +254,8 @@ def test_an_intervention_that_raises_is_named(tiny: Path, tmp_path: Path, plugin
 def test_twice_is_refused(tiny: Path, tmp_path: Path, plugin: Path, capsys: Any) -> None:
     words = ("diagnostics=[nosy, nosy]", "--plugin", str(plugin))
     assert run(tiny, tmp_path / "r", *words) == 2
-    assert "'nosy' is there twice" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said == "command line: diagnostics.1: 'nosy' is there twice; keep one\n"
 
 
 def test_replay_under_streaming_is_refused(tmp_path: Path, plugin: Path, capsys: Any) -> None:
