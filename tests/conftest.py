@@ -10,8 +10,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from core.plugins import Plugins, load_plugins
+
+# The same examples every time, so that a check which passes goes on passing, and no time limit
+# on one: the machine may be busy. HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 PRESETS = Path(__file__).parents[1] / "presets"
 
