@@ -208,45 +208,25 @@ def _feature_needs(options: Batched) -> frozenset[str]:
     return _needs(options) | {"features"}
 
 
+def _offer(
+    name: str, options: type[Batched], build: Any, summary: str, *, features: bool = False
+) -> Component[Any, ExamineContext, Diagnostic]:
+    """A diagnostic that looks at a batch."""
+    needs = _feature_needs if features else _needs
+    return Component(name, options, build, summary, needs, instead=INSTEAD)
+
+
 def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
     """The components."""
+    rank = "how many directions the features of a batch span"
+    dormant = "share of neurons that hardly respond to anything"
+    active = "share of rectified units that are above zero"
+    norm = "mean L2 norm of the features of a batch"
+    weights = "stable or effective rank of every weight matrix"
     return [
-        Component(
-            "effective_rank",
-            EffectiveRankOptions,
-            _build_effective_rank,
-            "how many directions the features of a batch span",
-            _feature_needs,
-            instead=INSTEAD,
-        ),
-        Component(
-            "dormant_ratio",
-            DormantRatioOptions,
-            _build_dormant_ratio,
-            "share of neurons that hardly respond to anything",
-            _needs,
-            instead=INSTEAD,
-        ),
-        Component(
-            "active_units",
-            ActiveUnitsOptions,
-            _build_active_units,
-            "share of rectified units that are above zero",
-            _needs,
-            instead=INSTEAD,
-        ),
-        Component(
-            "feature_norm",
-            FeatureNormOptions,
-            _build_feature_norm,
-            "mean L2 norm of the features of a batch",
-            _feature_needs,
-            instead=INSTEAD,
-        ),
-        Component(
-            "weight_rank",
-            WeightRankOptions,
-            _build_weight_rank,
-            "stable or effective rank of every weight matrix",
-        ),
+        _offer("effective_rank", EffectiveRankOptions, _build_effective_rank, rank, features=True),
+        _offer("dormant_ratio", DormantRatioOptions, _build_dormant_ratio, dormant),
+        _offer("active_units", ActiveUnitsOptions, _build_active_units, active),
+        _offer("feature_norm", FeatureNormOptions, _build_feature_norm, norm, features=True),
+        Component("weight_rank", WeightRankOptions, _build_weight_rank, weights),
     ]
