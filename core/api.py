@@ -6,6 +6,7 @@ Light at run time: importing it does not import torch.
 from core.commands import Catalogue as Catalogue
 from core.commands import Command as Command
 from core.commands import CommandContext as CommandContext
+from core.commands import add_plugin_argument as add_plugin_argument
 from core.component import AnyComponent as AnyComponent
 from core.component import Component as Component
 from core.component import Provider as Provider

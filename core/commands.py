@@ -11,6 +11,18 @@ from typing import Protocol
 from core.component import AnyComponent
 
 
+def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
+    """``--plugin FILE.py``, as every verb takes it that looks components up."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE.py",
+        help="load a plugin from a file (may be repeated)",
+    )
+
+
 class Command(Protocol):
     """A verb: ``python -m core NAME ...``. What reads or shows runs is one of these."""
 

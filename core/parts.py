@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
@@ -57,15 +58,11 @@ class MaskedParts:
         return self._attach("encoder", encoder, self._networks.encoder)
 
     def actor(self, heads: Mapping[str, int]) -> nn.Module:
-        def make() -> nn.Module:
-            return self._networks.actor(heads)
-
+        make = partial(self._networks.actor, heads)
         return self._attach("actor", make(), make)
 
     def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module:
-        def make() -> nn.Module:
-            return self._networks.critic(members, outputs, action=action)
-
+        make = partial(self._networks.critic, members, outputs, action=action)
         return self._attach("critic", make(), make)
 
     def fresh(self, role: str) -> nn.Module:

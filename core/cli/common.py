@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from core.commands import CommandContext
+from core.commands import CommandContext, add_plugin_argument
 from core.config import RunConfig, load, resolve
 from core.errors import UserError
 from core.plugins import Plugins, load_plugins
@@ -27,8 +26,9 @@ def add_verb(verbs: Verbs, name: str, summary: str, examples: str) -> argparse.A
 
 def add_commands(verbs: Verbs) -> None:
     """The verbs that plugins bring; where two bring one name, the first by distribution."""
-    context = CommandContext(load_plugins)
-    for component in load_plugins().components("commands"):
+    installed = load_plugins()
+    context = CommandContext(lambda files: load_plugins(files) if files else installed)
+    for component in installed.components("commands"):
         if component.name in verbs.choices:
             continue
         command = component.build(component.options(), context)
@@ -46,14 +46,7 @@ def add_preset_arguments(parser: argparse.ArgumentParser) -> None:
         help="preset files, merged left to right, then overrides such as seed=1 or "
         "masks.0.sparsity=0.5",
     )
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE.py",
-        help="load a plugin from a file (may be repeated)",
-    )
+    add_plugin_argument(parser)
 
 
 def read_presets(options: argparse.Namespace) -> tuple[RunConfig, Plugins, list[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from core.api import UserError, did_you_mean, load_preset, options_from
+from core.api import UserError, add_plugin_argument, did_you_mean, load_preset, options_from
 
 if TYPE_CHECKING:
     from core.api import AnyComponent, Catalogue, Study
@@ -62,14 +62,7 @@ class Report:
             metavar="FIGURE.OPTION=VALUE",
             help="an option of a figure, such as returns.smooth=10 (may be repeated)",
         )
-        parser.add_argument(
-            "--plugin",
-            action="append",
-            default=[],
-            type=Path,
-            metavar="FILE.py",
-            help="load a plugin from a file (may be repeated)",
-        )
+        add_plugin_argument(parser)
 
     def execute(self, arguments: argparse.Namespace) -> int:
         """See :func:`report`."""

@@ -37,3 +37,8 @@ class Batched(Scheduled):
 
     batch: BatchOptions = field(default_factory=BatchOptions)
     """The transitions that it looks at."""
+
+
+def batch_needs(options: Batched) -> frozenset[str]:
+    """``inspection``, and ``replay`` where ``batch.source`` is ``replay``."""
+    return options.batch.needs | {"inspection"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.api import Component, Diagnostic, ExamineContext, UserError, require
-from plugins.diagnostics.common import INSTEAD, Batched, Scheduled
+from plugins.diagnostics.common import INSTEAD, Batched, Scheduled, batch_needs
 
 if TYPE_CHECKING:
     from plugins.diagnostics.gradient_interference import GradientInterference
@@ -103,11 +103,6 @@ def _build_gradient_interference(
     return GradientInterference(options)
 
 
-def _needs(options: Batched) -> frozenset[str]:
-    """``inspection``, and ``replay`` where ``batch.source`` is that."""
-    return options.batch.needs | {"inspection"}
-
-
 def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
     """The components."""
     return [
@@ -116,7 +111,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             GradientNormOptions,
             _build_gradient_norm,
             "L2 norm of each objective's gradient, by network and by layer",
-            _needs,
+            batch_needs,
             instead=INSTEAD,
         ),
         Component(
@@ -130,7 +125,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             GradientInterferenceOptions,
             _build_gradient_interference,
             "cosine similarities of the gradients of single transitions",
-            _needs,
+            batch_needs,
             instead=INSTEAD,
         ),
     ]

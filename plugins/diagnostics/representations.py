@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from core.api import Component, Diagnostic, ExamineContext, require
-from plugins.diagnostics.common import INSTEAD, Batched, Scheduled
+from plugins.diagnostics.common import INSTEAD, Batched, Scheduled, batch_needs
 
 
 @dataclass(frozen=True)
@@ -198,21 +198,16 @@ def _build_weight_rank(options: WeightRankOptions, context: ExamineContext) -> D
     return WeightRank(options, roles)
 
 
-def _needs(options: Batched) -> frozenset[str]:
-    """``inspection``, and ``replay`` where ``batch.source`` is ``replay``."""
-    return options.batch.needs | {"inspection"}
-
-
 def _feature_needs(options: Batched) -> frozenset[str]:
     """``features``, ``inspection``, and ``replay`` where ``batch.source`` is ``replay``."""
-    return _needs(options) | {"features"}
+    return batch_needs(options) | {"features"}
 
 
 def _offer(
     name: str, options: type[Batched], build: Any, summary: str, *, features: bool = False
 ) -> Component[Any, ExamineContext, Diagnostic]:
     """A diagnostic that looks at a batch."""
-    needs = _feature_needs if features else _needs
+    needs = _feature_needs if features else batch_needs
     return Component(name, options, build, summary, needs, instead=INSTEAD)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.api import Component, Diagnostic, ExamineContext, Soft, UserError, require
-from plugins.diagnostics.common import INSTEAD, Batched, Scheduled
+from plugins.diagnostics.common import INSTEAD, Batched, Scheduled, batch_needs
 
 if TYPE_CHECKING:
     from plugins.diagnostics.churn import Churn
@@ -142,12 +142,6 @@ def _build_simplicity_bias(
     return SimplicityBias(options)
 
 
-def _batch_needs(options: Batched) -> frozenset[str]:
-    """``inspection``, and ``replay`` where ``batch.source`` is that."""
-    return options.batch.needs | {"inspection"}
-
-
-_INSTEAD = {"replay": "or let it look at the last transitions: batch.source: recent"}
 _INSPECTION = frozenset({"inspection"})
 
 
@@ -159,7 +153,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             ChurnOptions,
             _build_churn,
             "change of values and policy on held transitions by one update",
-            _batch_needs,
+            batch_needs,
             instead=INSTEAD,
         ),
         Component(

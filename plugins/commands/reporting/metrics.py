@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from core.api import Series
+from plugins.commands.lines import scalars_of
 
 NAMED = 8
 """Line numbers in a message, at most."""
-LIMIT = 2**63
-"""Whole numbers below this fit an array."""
-
 Columns = dict[str, tuple[list[int], list[float | None]]]
 
 
@@ -47,7 +43,7 @@ def _parse(text: str) -> tuple[Columns, list[int]]:
     damaged: list[int] = []
     lines = text.split("\n")
     for number, line in enumerate(lines, start=1):
-        scalars = _scalars(line)
+        scalars = scalars_of(line)
         if scalars is None:
             if line and number < len(lines):  # the last piece has no end of line
                 damaged.append(number)
@@ -60,22 +56,6 @@ def _parse(text: str) -> tuple[Columns, list[int]]:
             column[0].append(step)
             column[1].append(value)
     return columns, damaged
-
-
-def _scalars(line: str) -> dict[str, Any] | None:
-    """A line's numbers with its step; None if it is not what a run writes."""
-    try:
-        scalars = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(scalars, dict) or type(scalars.get("step")) is not int:
-        return None
-    for value in scalars.values():
-        if isinstance(value, float) or value is None:
-            continue
-        if not isinstance(value, int) or not -LIMIT < value < LIMIT:
-            return None
-    return scalars
 
 
 def _series(steps: list[int], values: list[float | None]) -> Series:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.api import UserError, load_preset
+from plugins.commands.lines import scalars_of
 
 WINDOW = 11
 """Log lines that the time left is estimated from: with the usual intervals, one evaluation."""
@@ -74,13 +75,11 @@ class Course:
 
     def add(self, text: bytes) -> None:
         """Take in a line; one that is damaged counts for nothing."""
-        try:
-            line = json.loads(text)
-            step = int(line.pop("step"))
-            numbers = {k: math.nan if v is None else float(v) for k, v in line.items()}
-        except (ValueError, TypeError, AttributeError, KeyError):
+        line = scalars_of(text)
+        if line is None:
             return
-        self.step = step
+        step = self.step = line.pop("step")
+        numbers = {k: math.nan if v is None else float(v) for k, v in line.items()}
         for name, value in numbers.items():
             series = self.series.setdefault(name, Series())
             series.steps.append(step)
