@@ -3,10 +3,16 @@
 Light at run time: importing it does not import torch.
 """
 
+from core.chaining import in_turn as in_turn
 from core.commands import Catalogue as Catalogue
 from core.commands import Command as Command
 from core.commands import CommandContext as CommandContext
 from core.commands import add_plugin_argument as add_plugin_argument
+from core.compact import Compact as Compact
+from core.compact import assign_dense as assign_dense
+from core.compact import dense as dense
+from core.compact import dense_shape as dense_shape
+from core.compact import stored as stored
 from core.component import AnyComponent as AnyComponent
 from core.component import Component as Component
 from core.component import Provider as Provider
@@ -38,6 +44,8 @@ from core.examining import Probe as Probe
 from core.examining import Soft as Soft
 from core.examining import Subject as Subject
 from core.hookspecs import hookimpl as hookimpl
+from core.learning import Average as Average
+from core.learning import Averaging as Averaging
 from core.learning import Batch as Batch
 from core.learning import Execution as Execution
 from core.learning import Fusable as Fusable
@@ -46,10 +54,12 @@ from core.learning import Metrics as Metrics
 from core.learning import OptimizerFactory as OptimizerFactory
 from core.learning import Parts as Parts
 from core.learning import Phase as Phase
+from core.learning import Refreshable as Refreshable
 from core.learning import Returns as Returns
 from core.learning import RowNetwork as RowNetwork
 from core.learning import Scalars as Scalars
 from core.learning import TraceOptimizer as TraceOptimizer
+from core.native import library as library
 from core.protocols import DataSource as DataSource
 from core.protocols import Environment as Environment
 from core.protocols import Environments as Environments

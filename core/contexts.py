@@ -6,7 +6,7 @@ Nothing here imports torch at run time, so that listings and checks stay fast.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +41,14 @@ class MaskContext:
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """Where the networks live."""
+    """Where the networks live, and how they are used."""
 
     device: torch.device
+    batch_size: int = 256
+    """Rows of a batch in an update; 1 where transitions are learned from one at a time."""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """What an earlier process of the same run reported (:meth:`core.api.Execution.report`):
+    a backend that chooses must choose the same again. Empty in a new run."""
 
 
 @dataclass(frozen=True)

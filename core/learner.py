@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from core.errors import RunStopped
-from core.learning import Fusable
+from core.learning import Averaging, Fusable
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
     from core.learning import (
+        Average,
         Batch,
         Execution,
         Loss,
@@ -46,6 +48,8 @@ class PhaseStep:
             make(self.parameters, phase.optimizer, phase.name) if self.parameters else None
         )
         self._run = phase.run
+        self.done_before = False
+        """A target average that the optimizer of the phase before does in its own pass."""
 
     def compile(self, parameters: Iterable[nn.Parameter], backend: str) -> None:
         """Compile the objective; ``parameters`` are all that the loss trains."""
@@ -65,6 +69,8 @@ class PhaseStep:
 
     def __call__(self, batch: Batch) -> Metrics:
         """Minimise the phase's objective by one step; returns detached scalars."""
+        if self.done_before:
+            return {}
         objective, metrics = self._run(batch)
         if objective is None or self.optimizer is None:
             return metrics
@@ -105,6 +111,8 @@ class Learner:
         self.execution = execution
         self.device = device
         self.steps = [PhaseStep(phase, make, execution) for phase in self.loss.phases]
+        for before, after in pairwise(self.steps):
+            after.done_before = averages_along(before, after.phase.average)
         self.updates = 0
         self.means = Means()
         self._run: Callable[[TensorDictBase], Metrics | Scalars] = self.step
@@ -158,6 +166,7 @@ class Learner:
             raise RunStopped(f"'{name}' became non-finite at update {update + 1}")
 
     def state_dict(self) -> dict[str, Any]:
+        self.execution.settle()
         return {
             "loss": self.loss.state_dict(),  # type: ignore[attr-defined]
             "optimizers": {
@@ -177,6 +186,17 @@ class Learner:
         self.updates = state["updates"]
         self.means.load_state_dict(state["means"])
         self.execution.reapply()
+
+
+def averages_along(step: PhaseStep, average: Average | None) -> bool:
+    """Whether the optimizer of ``step``, which runs just before, has taken the average over."""
+    if average is None or not isinstance(step.optimizer, Averaging):
+        return False
+    pairs = list(zip(average.target.parameters(), average.online.parameters(), strict=True))
+    own = {id(parameter) for parameter in step.parameters}
+    return all(id(online) in own for _, online in pairs) and step.optimizer.follow(
+        pairs, average.tau
+    )
 
 
 class Means:

@@ -43,8 +43,27 @@ class Execution(Protocol):
     def reapply(self) -> None:
         """Put every removed weight back to zero, after weights were loaded or reset."""
 
+    def remask(
+        self,
+        networks: Sequence[nn.Module],
+        masks: Mapping[str, Tensor],
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        """Put other masks in force; weights and optimizer state that stay alive are kept.
+
+        ``networks`` are one that was attached and its copies (targets), ``masks`` those of
+        all its masked parameters, by the names of :meth:`attach`. What begins to live starts
+        at zero, in every optimizer state too; what ceases to live loses its state.
+        """
+
     def row(self, module: nn.Module) -> RowNetwork | None:
         """The module on one observation at a time, or None: only autograd can run it."""
+
+    def settle(self) -> None:
+        """Carry out moves that rows put off, before parameters are read by anyone else."""
+
+    def report(self) -> Mapping[str, Any]:
+        """What was chosen, and why, in plain Python; for ``run.json``."""
 
 
 class RowNetwork(Protocol):
@@ -69,7 +88,14 @@ class RowNetwork(Protocol):
         """
 
     def move(self, direction: Tensor, scale: float) -> None:
-        """``parameters += scale direction``, ``direction`` ``[P]``."""
+        """``parameters += scale direction``, ``direction`` ``[P]``.
+
+        It may be put off until the next :meth:`forward` or :meth:`settle`; until then
+        ``direction`` must stay as it is.
+        """
+
+    def settle(self) -> None:
+        """Carry out a move that was put off."""
 
 
 # --- losses -----------------------------------------------------------------------------
@@ -93,6 +119,19 @@ class Phase:
     """For optimizers with eligibility traces: what their ``step`` takes besides gradients,
     such as ``delta`` and ``reset``. The objective is then one number per environment,
     ``[N]``, and the optimizer gets the gradient of each (:class:`TraceOptimizer`)."""
+    average: Average | None = None
+    """All that a phase without modules does, if it is a target average: then the optimizer of
+    the phase before may do it in the pass that moves the weights (:class:`Averaging`)."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """A target network that follows another: ``target <- (1 - tau) target + tau online``."""
+
+    target: nn.Module
+    online: nn.Module
+    tau: float
+    """In [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -176,3 +215,23 @@ class TraceOptimizer(Protocol):
 
     def step(self, *, gradients: Sequence[Tensor], **arguments: Any) -> None:
         """One step; ``gradients`` ``[N, *shape]`` per parameter, ``arguments`` the phase's."""
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """An optimizer that can average targets in the pass that moves the weights."""
+
+    def follow(self, pairs: Sequence[tuple[nn.Parameter, nn.Parameter]], tau: float) -> bool:
+        """From now on, at the end of every step, move each ``(target, online)`` pair's target.
+
+        False if it cannot: then nothing changes, and the phase goes on doing it. ``online``
+        are parameters of this optimizer.
+        """
+
+
+@runtime_checkable
+class Refreshable(Protocol):
+    """An optimizer that keeps views or addresses of its state."""
+
+    def refresh(self) -> None:
+        """State tensors or parameters' data were replaced, perhaps by others of other sizes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 from torchrl.objectives import LossModule
 
-from core.api import Phase, Returns
+from core.api import Average, Phase, Returns
 from plugins.losses import inputs, noise
 from plugins.losses.schedules import linear
 from plugins.losses.targets import average_into, least, squared_error, target_copy, td_target
@@ -69,7 +69,8 @@ class DDPG(LossModule):
         actor = Phase("actor", self._move_actor, (self.actor,))
         critic = Phase("critic", self._move_critic, trained)
         both = (actor, critic) if self.options.order == "actor_first" else (critic, actor)
-        return (*both, Phase("target", self._move_target))
+        average = Average(self.target_critic, self.critic, self.options.tau)
+        return (*both, Phase("target", self._move_target, average=average))
 
     @property
     def returns(self) -> Returns:

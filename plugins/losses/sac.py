@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torchrl.objectives import LossModule
 
-from core.api import Phase, Returns
+from core.api import Average, Phase, Returns
 from plugins.losses import inputs, squashed
 from plugins.losses.targets import average_into, least, squared_error, target_copy, td_target
 
@@ -78,11 +78,12 @@ class SAC(LossModule):
         """Actor, temperature, critic (with the encoder, if there is one), target."""
         trained = (self.critic,) if self.encoder is None else (self.encoder, self.critic)
         temperature = {"lr": self.options.temperature_lr, "weight_decay": 0.0}
+        average = Average(self.target_critic, self.critic, self.options.tau)
         return (
             Phase("actor", self._move_actor, (self.actor,)),
             Phase("temperature", self._move_temperature, (self.temperature,), temperature),
             Phase("critic", self._move_critic, trained),
-            Phase("target", self._move_target),
+            Phase("target", self._move_target, average=average),
         )
 
     @property

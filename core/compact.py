@@ -1,0 +1,63 @@
+"""Layers that store the kept entries of their weight only, seen as dense ones.
+
+Such a layer's parameter ``weight`` is a vector of its kept entries, in an order of the layer's
+own, under the name that the dense matrix had. What looks at matrices goes through here and
+works with dense layers alike.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+@runtime_checkable
+class Compact(Protocol):
+    """A module whose parameter ``weight`` is the vector of a matrix's kept entries, ``[K]``."""
+
+    @property
+    def dense_shape(self) -> torch.Size:
+        """``[outputs, inputs]`` of the matrix."""
+
+    def expanded(self, values: Tensor) -> Tensor:
+        """``[..., K]`` in the weight's order to ``[..., outputs, inputs]``, zero elsewhere."""
+
+    def compacted(self, matrix: Tensor) -> Tensor:
+        """``[..., outputs, inputs]`` to its kept entries ``[..., K]``, in the weight's order."""
+
+
+def compact_owner(network: nn.Module, name: str) -> Compact | None:
+    """The layer that stores the parameter ``name`` of ``network`` compactly, if one does."""
+    path, _, attribute = name.rpartition(".")
+    owner = network.get_submodule(path)
+    return owner if attribute == "weight" and isinstance(owner, Compact) else None
+
+
+def dense_shape(network: nn.Module, name: str) -> torch.Size:
+    """Shape of the parameter ``name`` of ``network`` as a dense network has it."""
+    owner = compact_owner(network, name)
+    return network.get_parameter(name).shape if owner is None else owner.dense_shape
+
+
+def dense(network: nn.Module, name: str, tensor: Tensor | None = None) -> Tensor:
+    """The parameter ``name``, or a ``tensor`` like it (a gradient), in its dense shape.
+
+    Leading dimensions are kept. Itself where the layer is dense.
+    """
+    value = network.get_parameter(name) if tensor is None else tensor
+    owner = compact_owner(network, name)
+    return value if owner is None else owner.expanded(value)
+
+
+def stored(network: nn.Module, name: str, tensor: Tensor) -> Tensor:
+    """A ``tensor`` of the dense shape of parameter ``name``, as it would be stored."""
+    owner = compact_owner(network, name)
+    return tensor if owner is None else owner.compacted(tensor)
+
+
+def assign_dense(network: nn.Module, name: str, matrix: Tensor) -> None:
+    """Copy a dense tensor into the parameter ``name``; entries that are not kept are dropped."""
+    network.get_parameter(name).data.copy_(stored(network, name, matrix.detach()))
