@@ -179,7 +179,9 @@ class ObGD(torch.optim.Optimizer):
         lr = float(group["lr"])
         size = step_size(lr, group["kappa"], at_least_one(abs(delta)) * norm)
         network.move(direction, delta * (size if group["maximize"] else -size))
-        _empty(trace, reset)
+        if reset:
+            network.settle()  # A move that is put off needs the trace as it was.
+            trace.zero_()
         return {"trace_norm": norm, "step_size": size, "bound_active": float(size < lr)}
 
     def _divisor(self, delta: float | Tensor) -> Tensor | None:
@@ -223,6 +225,10 @@ class ObGD(torch.optim.Optimizer):
         if theirs != ours:
             raise ValueError(f"the state has traces of {theirs} environments, not of {ours}")
         super().load_state_dict(state_dict)
+
+    def refresh(self) -> None:
+        """See :meth:`core.api.Refreshable.refresh`: traces of the parameters' present sizes."""
+        self._gather()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # After copying, unpickling and loading, the traces are tensors of their own.

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from core.api import Refreshable
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
 from plugins.optimizers.obgd import ObGD
 from tests.fake_cuda import CUDA, LAZY, claim_module, fake_device
@@ -146,17 +147,63 @@ def test_the_row_path_equals_the_tensor_path(optimizer_class, lr, maximize):
         gradient = torch.from_numpy(rng.normal(size=2)).float()
         flags = {"reset": t == 6, "cut": t in (3, 9)}
         delta = float(rng.normal(scale=2))
+        row.forward(inputs)  # carries out the last move, after a reset too
+        assert_close(row.weights.numpy(), flat([layer.weight]), 1e-6)
         by_tensors.zero_grad()
         layer(inputs).backward(gradient)
         by_tensors.step(delta, **flags)
-        row.forward(inputs)
         report = by_rows.row_step(row, gradient, delta, **flags)
-        assert_close(row.weights.numpy(), flat([layer.weight]), 1e-6)
         assert_close(traces(by_rows), traces(by_tensors), 1e-6)
         assert report == pytest.approx(
             {k: v.item() for k, v in by_tensors.report.items()}, rel=1e-5
         )
         assert all(type(value) is float for value in report.values())
+
+
+@pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
+def test_traces_of_flat_parameters_are_those_of_matrices(optimizer_class):
+    shapes, rng = [(3, 4), (5,)], np.random.default_rng(0)
+    matrices = parameters(shapes)
+    vectors = [nn.Parameter(p.detach().reshape(-1)) for p in matrices]
+    ours, theirs = (
+        optimizer_class(vectors, environments=2),
+        optimizer_class(matrices, environments=2),
+    )
+    for _ in range(4):
+        given = gradients(shapes, 2, rng)
+        theirs.step(0.3, gradients=given)
+        ours.step(0.3, gradients=[g.reshape(2, -1) for g in given])
+    assert np.array_equal(flat(vectors), flat(matrices))
+    assert np.array_equal(traces(ours), traces(theirs))
+
+
+@pytest.mark.parametrize("optimizer_class", OPTIMIZERS)
+def test_refreshed_after_parameters_and_state_changed_size(optimizer_class):
+    """Then entries that cease to live are as if they had never been."""
+    rng = np.random.default_rng(0)
+    kept = torch.tensor([0, 2, 3, 7])
+    changing, whole = parameters([(9,), (2, 3)]), parameters([(9,), (2, 3)])
+    small = [nn.Parameter(whole[0].detach()[kept].clone()), nn.Parameter(whole[1].detach().clone())]
+    ours, theirs = optimizer_class(changing, environments=2), optimizer_class(small, environments=2)
+    for _ in range(3):
+        given = gradients([(9,), (2, 3)], 2, rng)
+        dropped = torch.ones(9, dtype=torch.bool)
+        dropped[kept] = False
+        given[0][:, dropped] = 0.0
+        ours.step(0.3, gradients=given)
+        theirs.step(0.3, gradients=[given[0][:, kept], given[1]])
+    for name, value in ours.state[changing[0]].items():
+        if value.dim():
+            ours.state[changing[0]][name] = value[..., kept]
+    changing[0].data = changing[0].data[kept]
+    assert isinstance(ours, Refreshable)
+    ours.refresh()
+    for _ in range(3):
+        given = gradients([(4,), (2, 3)], 2, rng)
+        ours.step(-0.7, gradients=given, reset=torch.tensor([True, False]))
+        theirs.step(-0.7, gradients=given, reset=torch.tensor([True, False]))
+    assert_close(flat(changing), flat(small), 1e-12)
+    assert_close(traces(ours), traces(theirs), 1e-12)
 
 
 # --- on a GPU, and on its own -------------------------------------------------------------
