@@ -1,0 +1,39 @@
+"""Values between the orders in which a matrix's kept entries may lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from plugins.execution.indexed import Indexed
+
+
+def scattered(values: Tensor, places: Tensor, size: int) -> Tensor:
+    """``[..., n]`` to ``[..., size]``: value i goes to ``places[i]``, the rest is zero."""
+    zeros = values.new_zeros(*values.shape[:-1], size)
+    return zeros.index_copy(-1, places.to(values.device), values)
+
+
+def gathered(values: Tensor, places: Tensor) -> Tensor:
+    """``[..., size]`` to ``[..., n]``: value i comes from ``places[i]``."""
+    return values.index_select(-1, places.to(values.device))
+
+
+def carrying(old: Indexed, new: Indexed) -> Callable[[Tensor], Tensor]:
+    """What brings values of ``old`` into the order of ``new``, zero where ``old`` keeps none."""
+    if not old.nnz:
+        return lambda values: values.new_zeros(*values.shape[:-1], new.nnz)
+    known, wanted = (each.to_portable(each.positions()) for each in (old, new))  # both rise
+    found = torch.searchsorted(known, wanted).clamp_(max=old.nnz - 1)
+    here = new.from_portable(known[found] == wanted)
+    source = new.from_portable(old.to_portable(torch.arange(old.nnz))[found])
+
+    def carry(values: Tensor) -> Tensor:
+        found = gathered(values, source)
+        return torch.where(here.to(values.device), found, found.new_zeros(()))
+
+    return carry
