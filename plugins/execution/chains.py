@@ -1,4 +1,4 @@
-"""Which networks the compiled kernels and NumPy can run: chains of plain linear layers."""
+"""Which networks run one observation at a time without autograd, as programs of simple steps."""
 
 from __future__ import annotations
 
@@ -8,51 +8,76 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from plugins.execution.sparse_linear import SparseLinear
+
+LinearLayer = nn.Linear | SparseLinear
+
 
 @dataclass(frozen=True)
-class Stage:
-    """A linear layer, then perhaps a layer norm without parameters, then an activation."""
+class Linear:
+    """A linear layer, dense or sparse."""
 
-    linear: nn.Linear
-    epsilon: float | None
-    """Of the layer norm; None without one."""
+    layer: LinearLayer
+    adds: bool = False
+    """Its output is added to what the last layer norm before it took: a residual connection."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A layer norm over the whole width, with or without weight and bias."""
+
+    layer: nn.LayerNorm
+
+
+@dataclass(frozen=True)
+class Bend:
+    """An activation of two straight lines."""
+
     slope: float
-    """Of the activation below zero: 1 is none, 0 is ReLU."""
+    """Below zero, at least 0: 0 is ReLU."""
+
+
+Step = Linear | Norm | Bend
 
 
 @dataclass(frozen=True)
 class Chain:
-    """Hidden layers one after the other, and linear heads that all read the last."""
+    """Steps one after the other, and linear heads that all read what the last one gives."""
 
-    hidden: tuple[Stage, ...]
-    heads: tuple[nn.Linear, ...]
+    steps: tuple[Step, ...]
+    heads: tuple[LinearLayer, ...]
 
     @property
-    def linears(self) -> list[nn.Linear]:
-        """In the order of their parameters."""
-        return [*(stage.linear for stage in self.hidden), *self.heads]
+    def layers(self) -> list[nn.Module]:
+        """Those with parameters, or that could have some, in the order of these."""
+        return [*(s.layer for s in self.steps if not isinstance(s, Bend)), *self.heads]
+
+    @property
+    def linears(self) -> list[LinearLayer]:
+        return [*(s.layer for s in self.steps if isinstance(s, Linear)), *self.heads]
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        return [parameter for linear in self.linears for parameter in linear.parameters()]
+        return [parameter for layer in self.layers for parameter in layer.parameters()]
 
 
 def recognise(module: nn.Module) -> Chain | None:
     """The chain that a ``module`` is, by its parts' names and exact types, or None.
 
     An actor has a ``trunk`` and ``heads``, a critic ``members``, one here, each with a
-    ``trunk`` and a ``head``. Its parameters are those of the chain and no others, trainable,
-    and float32 on the CPU. That nothing else happens between the parts cannot be seen: compare
-    outputs (:func:`agrees`).
+    ``trunk`` and a ``head``. A trunk is a sequence of linear layers, layer norms, activations
+    and SimBa's blocks; it begins with a linear layer. Its parameters are those of the chain
+    and no others, trainable, and float32 on the CPU. That nothing else happens between the
+    parts cannot be seen: compare outputs (:func:`agrees`).
     """
     parts = _parts(module)
     if parts is None:
         return None
     trunk, heads = parts
-    hidden = _stages(list(_flat(trunk)))
-    if hidden is None or not heads or any(type(head) is not nn.Linear for head in heads):
+    steps = _steps(list(_flat(trunk)))
+    if steps is None or not heads or not all(map(_is_linear, heads)):
         return None
-    chain = Chain(hidden, heads)
+    chain = Chain(steps, heads)
     same = [id(p) for p in module.parameters()] == [id(p) for p in chain.parameters]
     return chain if same and _fits(chain) and all(map(is_plain, chain.parameters)) else None
 
@@ -82,7 +107,7 @@ def agrees(module: nn.Module, observations: Tensor, outputs: Tensor) -> bool:
     return torch.allclose(got.reshape(outputs.shape), outputs, 0.0, within, equal_nan=True)
 
 
-def _parts(module: nn.Module) -> tuple[nn.Module, tuple[nn.Linear, ...]] | None:
+def _parts(module: nn.Module) -> tuple[nn.Module, tuple[LinearLayer, ...]] | None:
     """The trunk and the heads, not looked into yet."""
     parts = dict(module.named_children())
     if set(parts) == {"trunk", "heads"} and isinstance(parts["heads"], nn.ModuleDict):
@@ -96,51 +121,71 @@ def _parts(module: nn.Module) -> tuple[nn.Module, tuple[nn.Linear, ...]] | None:
 
 def _flat(module: nn.Module) -> Iterator[nn.Module]:
     """The layers of a sequence, and of sequences in it."""
-    if type(module) is nn.Sequential:
+    if isinstance(module, nn.Sequential):
         for layer in module:
             yield from _flat(layer)
     else:
         yield module
 
 
-def _stages(layers: list[nn.Module]) -> tuple[Stage, ...] | None:
-    """``[Linear, LayerNorm?, activation?]*``, or None if it is anything else."""
-    stages: list[Stage] = []
-    while layers:
-        linear = layers.pop(0)
-        if type(linear) is not nn.Linear:
+def _steps(layers: list[nn.Module]) -> tuple[Step, ...] | None:
+    """One or more for every layer, or None if one is something else."""
+    steps: list[Step] = []
+    for layer in layers:
+        step = _step(layer)
+        # A block adds to the buffer that it reads; an activation would miss its own output.
+        block = None if steps and isinstance(steps[-1], Bend) else _block(layer)
+        found = block if step is None else (step,)
+        if found is None or not (steps or isinstance(step, Linear)):
             return None
-        epsilon = _epsilon(layers[0], linear.out_features) if layers else None
-        if epsilon is not None:
-            layers.pop(0)
-        slope = _slope(layers[0]) if layers else None
-        if slope is not None:
-            layers.pop(0)
-        stages.append(Stage(linear, epsilon, 1.0 if slope is None else slope))
-    return tuple(stages)
+        steps += found
+    return tuple(steps)
 
 
-def _epsilon(layer: nn.Module, width: int) -> float | None:
-    """Of a layer norm over the whole width that has no parameters; None for other layers."""
-    if type(layer) is not nn.LayerNorm or layer.elementwise_affine:
-        return None
-    return layer.eps if layer.normalized_shape == (width,) else None
-
-
-def _slope(layer: nn.Module) -> float | None:
-    """Below zero; None for other layers. A layer's side is known by its output's sign."""
+def _step(layer: nn.Module) -> Step | None:
+    if _is_linear(layer):
+        return Linear(layer)  # type: ignore[arg-type]
+    if type(layer) is nn.LayerNorm:
+        return Norm(layer)
     if type(layer) is nn.ReLU:
-        return 0.0
+        return Bend(0.0)
+    # A layer's side is known by its output's sign.
     if type(layer) is nn.LeakyReLU and layer.negative_slope >= 0.0:
-        return float(layer.negative_slope)
+        return Bend(float(layer.negative_slope))
     return None
+
+
+def _block(module: nn.Module) -> tuple[Step, ...] | None:
+    """``x + contract(relu(expand(norm(x))))``, by its parts; None for other modules."""
+    parts = dict(module.named_children())
+    if list(parts) != ["norm", "expand", "activation", "contract"]:
+        return None
+    norm, expand, bend, contract = map(_step, parts.values())
+    if not (isinstance(norm, Norm) and isinstance(expand, Linear) and isinstance(bend, Bend)):
+        return None
+    return (
+        (norm, expand, bend, Linear(contract.layer, adds=True))
+        if isinstance(contract, Linear)
+        else None
+    )
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    # Products of rounded factors are for batches: the kernels for rows do not round.
+    return type(layer) is nn.Linear or (type(layer) is SparseLinear and not layer.bf16)
 
 
 def _fits(chain: Chain) -> bool:
     """Whether each layer reads what the one before it gives."""
-    width = chain.linears[0].in_features
-    for stage in chain.hidden:
-        if stage.linear.in_features != width:
-            return False
-        width = stage.linear.out_features
+    width = held = chain.linears[0].in_features
+    for step in chain.steps:
+        match step:
+            case Norm(layer):
+                if tuple(layer.normalized_shape) != (width,):
+                    return False
+                held = width
+            case Linear(layer, adds):
+                if layer.in_features != width or (adds and layer.out_features != held):
+                    return False
+                width = layer.out_features
     return all(head.in_features == width for head in chain.heads)

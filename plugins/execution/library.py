@@ -21,26 +21,34 @@ from ctypes import (
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-ABI = 1
-"""As in ``native/rows.cpp``; raised with every change of a structure or of what a call does."""
+ABI = 3
+"""As in ``native/rows.h``; raised with every change of a structure or of what a call does."""
 
 
-class Layer(Structure):
-    """One linear layer of a chain; pointers are addresses, 0 where there is nothing."""
+class Step(Structure):
+    """``struct Step`` of ``native/rows.h``; pointers are addresses, 0 where there is nothing."""
 
     _fields_ = (
+        ("kind", c_int64),
         ("inputs", c_int64),
         ("outputs", c_int64),
         ("offset", c_int64),
+        ("count", c_int64),
         ("weight", c_void_p),
         ("bias", c_void_p),
         ("weight_mask", c_void_p),
         ("bias_mask", c_void_p),
+        ("structure", c_void_p),
         ("input", c_void_p),
-        ("input_gradient", c_void_p),
-        ("normal", c_void_p),
         ("output", c_void_p),
+        ("input_gradient", c_void_p),
         ("output_gradient", c_void_p),
+        ("normal", c_void_p),
+        ("partial", c_void_p),
+        ("norms", c_void_p),
+        ("slices", c_int64),
+        ("threads", c_int64),
+        ("add", c_int64),
         ("scale", c_double),
         ("epsilon", c_float),
         ("slope", c_float),
@@ -48,17 +56,21 @@ class Layer(Structure):
 
 
 class Network(Structure):
-    """A chain of layers, and where its input, output and gradients are."""
+    """``struct Network``: the steps, where input, output and gradients are, and a pending move."""
 
     _fields_ = (
-        ("layers", c_void_p),
+        ("steps", c_void_p),
         ("count", c_int64),
         ("input", c_void_p),
         ("inputs", c_int64),
-        ("hidden_gradients", c_void_p),
-        ("hidden", c_int64),
-        ("output_gradients", c_void_p),
+        ("output", c_void_p),
         ("outputs", c_int64),
+        ("gradients", c_void_p),
+        ("gradient_count", c_int64),
+        ("output_gradients", c_void_p),
+        ("other", c_int64),
+        ("direction", c_void_p),
+        ("scale", c_float),
     )
 
 
@@ -107,11 +119,11 @@ def load(file: Path) -> PyDLL | None:
     library = PyDLL(str(file))
     library.openwork_rows_abi.argtypes = [c_size_t, c_size_t]
     library.openwork_rows_abi.restype = c_int64
-    if library.openwork_rows_abi(sizeof(Layer), sizeof(Network)) != ABI:
+    if library.openwork_rows_abi(sizeof(Step), sizeof(Network)) != ABI:
         return None
     library.openwork_rows_use.argtypes = [c_int64]
     library.openwork_rows_use.restype = c_int64
-    library.openwork_rows_forward.argtypes = [c_void_p, c_void_p]
+    library.openwork_rows_forward.argtypes = [c_void_p, c_void_p, c_void_p]
     library.openwork_rows_forward.restype = None
     library.openwork_rows_accumulate.argtypes = [c_void_p, c_void_p, c_void_p, c_float]
     library.openwork_rows_accumulate.restype = c_double

@@ -10,19 +10,49 @@ by 700), which a busy machine pays for; ``OPENBLAS_NUM_THREADS=1`` prevents it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy, nn
 
-from plugins.execution.chains import Chain, Stage
+from plugins.execution.chains import Bend, Chain, Linear, Norm
 from plugins.execution.weights import MaskOf, Weights, fitting
 
 Array = NDArray[np.float32]
 TINY = np.finfo(np.float32).smallest_normal
 LARGEST_FADED = TINY.view(np.uint32) - 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A linear layer, then perhaps a layer norm without parameters, then an activation."""
+
+    linear: nn.Linear
+    epsilon: float | None = None
+    """Of the layer norm; None without one."""
+    slope: float = 1.0
+    """Of the activation below zero: 1 is none, 0 is ReLU."""
+
+
+def _stages(chain: Chain) -> list[Stage] | None:
+    """The steps of a chain as stages, or None if they are others."""
+    stages: list[Stage] = []
+    before: Linear | Norm | Bend | None = None
+    for step in chain.steps:
+        match step:
+            case Linear(nn.Linear() as layer, adds=False):
+                stages.append(Stage(layer))
+            case Norm(layer) if isinstance(before, Linear) and not layer.elementwise_affine:
+                stages[-1] = replace(stages[-1], epsilon=layer.eps)
+            case Bend(slope) if before is not None and not isinstance(before, Bend):
+                stages[-1] = replace(stages[-1], slope=slope)
+            case _:
+                return None
+        before = step
+    return stages
 
 
 @final
@@ -33,11 +63,15 @@ class NumpyRow:
     and must stay as they are between ``forward`` and its ``accumulate``.
     """
 
-    def __init__(self, chain: Chain, mask_of: MaskOf) -> None:
+    def __init__(
+        self, chain: Chain, stages: Sequence[Stage], heads: Sequence[nn.Linear], mask_of: MaskOf
+    ) -> None:
         self._weights = Weights(chain, mask_of)
         self._own = chain.parameters
         self.inputs = chain.linears[0].in_features
-        self.outputs = sum(head.out_features for head in chain.heads)
+        self.defers = False
+        """Without meaning here: moves are carried out at once."""
+        self.outputs = sum(head.out_features for head in heads)
         self.parameters = self._weights.count
         """Length of the flat vectors."""
         # J^T gradient until it has entered the trace; after that, and in move, scratch.
@@ -46,21 +80,31 @@ class NumpyRow:
         self._input = np.zeros(self.inputs, np.float32)
         self._output = np.zeros(self.outputs, np.float32)
         self._answer = from_numpy(self._output)
-        self._lay_out(chain)
+        self._other_answer = self._answer.clone()
+        self._lay_out(stages, heads)
         self.bind()
 
-    def _lay_out(self, chain: Chain) -> None:
+    @classmethod
+    def of(cls, chain: Chain, mask_of: MaskOf) -> NumpyRow | None:
+        """The row of ``chain``, or None if it has more than dense layers in stages."""
+        stages = _stages(chain)
+        heads = [head for head in chain.heads if isinstance(head, nn.Linear)]
+        if stages is None or len(heads) < len(chain.heads):
+            return None
+        return cls(chain, stages, heads, mask_of)
+
+    def _lay_out(self, stages: Sequence[Stage], heads: Sequence[nn.Linear]) -> None:
         """Make the layers, each with its place in the flat product."""
         pieces = self._pieces()
         self._hidden: list[_Hidden] = []
         self._heads: list[_Linear] = []
         source = self._input
-        for stage in chain.hidden:
+        for stage in stages:
             output = np.zeros(stage.linear.out_features, np.float32)
             self._hidden.append(_Hidden(_Linear(stage.linear, source, output, pieces), stage))
             source = self._hidden[-1].output
         at = 0
-        for head in chain.heads:
+        for head in heads:
             output = self._output[at : at + head.out_features]
             self._heads.append(_Linear(head, source, output, pieces))
             at += head.out_features
@@ -89,6 +133,11 @@ class NumpyRow:
         for head in self._heads:
             head.forward()
         return self._answer
+
+    def forward_both(self, inputs: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`forward` of both; the Jacobian is the first's."""
+        self._other_answer.copy_(self.forward(others))
+        return self.forward(inputs), self._other_answer
 
     @np.errstate(all="ignore")
     def accumulate(self, gradient: Tensor, trace: Tensor, decay: float) -> float:
@@ -145,6 +194,9 @@ class NumpyRow:
         np.multiply(_array(direction, self.parameters), scale, out=self._product)
         for weight, change in self._moves:
             np.add(weight, change, out=weight)
+
+    def settle(self) -> None:
+        """Nothing: :meth:`move` moves at once."""
 
     def bind(self) -> None:
         """Read again where the weights are, and which of them live."""

@@ -21,7 +21,7 @@ class Weights:
     def __init__(self, chain: Chain, mask_of: MaskOf) -> None:
         self._parameters = chain.parameters
         self._mask_of = mask_of
-        self.count = sum(parameter.numel() for parameter in self._parameters)
+        self.count = 0
         """Length of the flat vectors."""
         self.read()
 
@@ -41,6 +41,7 @@ class Weights:
                 "parameters must stay trainable, contiguous and float32 on the CPU"
             )
         self._pointers = [parameter.data_ptr() for parameter in self._parameters]
+        self.count = sum(parameter.numel() for parameter in self._parameters)
         self._masks = {id(p): _words(self._mask_of(p)) for p in self._parameters}
 
     def mask(self, parameter: Tensor) -> Tensor | None:

@@ -78,8 +78,8 @@ class FusedActorCritic:
 
     def _td_error(self, transition: Transition) -> tuple[float, float]:
         """The TD error, and V(s), whose forward pass the kernel remembers."""
-        following = self.critic.forward(transition.next_observation).item()
-        value = self.critic.forward(transition.observation).item()
+        now, after = transition.observation, transition.next_observation
+        value, following = (v.item() for v in self.critic.forward_both(now, after))
         return td_error(transition.reward, transition.discount, value, following), value
 
     def _objective(self, transition: Transition, delta: float) -> tuple[Tensor, float]:

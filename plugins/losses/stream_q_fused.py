@@ -56,8 +56,9 @@ class FusedQ:
 
     def _td_error(self, transition: Transition, action: int) -> tuple[float, float, int]:
         """The TD error, Q(s, a) and the greedy choice; the kernel remembers the pass of s."""
-        following = self.critic.forward(transition.next_observation).numpy().max().item()
-        values = self.critic.forward(transition.observation).numpy()
+        now, after = transition.observation, transition.next_observation
+        values, others = (v.numpy() for v in self.critic.forward_both(now, after))
+        following = others.max().item()
         value = values[action].item()
         delta = td_error(transition.reward, transition.discount, value, following)
         return delta, value, int(values.argmax())

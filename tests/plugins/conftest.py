@@ -38,7 +38,8 @@ def built(tmp_path_factory):
     if compiler is None:
         pytest.skip("no C++ compiler")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    (extension,) = project["tool"]["setuptools"]["ext-modules"]
+    extensions = project["tool"]["setuptools"]["ext-modules"]
+    (extension,) = [e for e in extensions if e["name"] == "plugins.execution._rows"]
     file = tmp_path_factory.mktemp("native") / "rows.so"
     flags = [*extension["extra-compile-args"], "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     sources = [ROOT / source for source in extension["sources"]]
@@ -50,13 +51,17 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def find(request):
-    """Choose what rows are made of from now on: ``compiled``, ``plain`` or ``numpy``."""
+    """Choose what rows are made of from now on.
+
+    ``numpy``, or kernels: ``compiled`` (at their best), ``avx2`` (or less), ``plain``.
+    """
     patch = pytest.MonkeyPatch()
+    levels = {"plain": 0, "avx2": 1}
 
     def use(kind):
         kernels = None if kind == "numpy" else request.getfixturevalue("built")
         if kernels is not None:
-            kernels.openwork_rows_use(0 if kind == "plain" else 99)
+            kernels.openwork_rows_use(levels.get(kind, 99))
         patch.setattr(library, "rows", lambda: kernels)
 
     yield use

@@ -21,6 +21,7 @@ from plugins.networks import (
     register_networks,
 )
 from plugins.networks.modules import Actor
+from plugins.networks.simba import Block
 from tests.row_networks import a_critic, an_actor, outputs_of
 
 torch.set_num_threads(1)
@@ -30,6 +31,7 @@ ROWS = library.rows
 @pytest.fixture(params=["compiled", "numpy"])
 def kind(request, find):
     find(request.param)
+    return request.param
 
 
 # --- what is recognised ---------------------------------------------------------------------
@@ -61,6 +63,28 @@ def test_the_streaming_perceptron_is_recognised(kind):
         torch.testing.assert_close(row.forward(inputs), outputs_of(module, inputs).detach())
 
 
+PROGRAMS = {
+    "simba": lambda: made(SimbaOptions(), "simba").actor({"mean": 2, "std": 2}),
+    "simba critic": lambda: made(SimbaOptions(), "simba").critic(1, action=False),
+    "affine norm": lambda: made(MlpOptions(layer_norm=True), "mlp").actor({"mean": 2}),
+    "norm after activation": lambda: Actor(
+        nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.LayerNorm(8, elementwise_affine=False)),
+        {"mean": nn.Linear(8, 1)},
+    ),
+}
+
+
+@pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_other_orders_and_blocks_are_recognised_where_there_are_kernels(kind, make):
+    module = make()
+    row = Masked().row(module)
+    if kind == "numpy":
+        assert row is None
+        return
+    inputs = torch.randn(row.inputs)
+    torch.testing.assert_close(row.forward(inputs), outputs_of(module, inputs).detach())
+
+
 class Squashed(nn.Module):
     """Named like an actor, and yet something else."""
 
@@ -73,6 +97,18 @@ class Squashed(nn.Module):
 
     def forward(self, x):
         return (torch.tanh(3 * self.heads["a"](self.trunk(x))),)
+
+
+class Straight(nn.Module):
+    """Named like SimBa's block, and yet something else."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.norm, self.activation = nn.LayerNorm(width), nn.ReLU()
+        self.expand, self.contract = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        return self.contract(self.activation(self.expand(self.norm(x))))
 
 
 def with_extra_parameter():
@@ -95,15 +131,23 @@ def with_tied_layers():
 
 PIXELS = EnvironmentSpec((9, 20, 20), 2, pixels=True, frame_stack=3)
 OTHERS = {
-    "simba": lambda: made(SimbaOptions(), "simba").actor({"mean": 2}),
     "drq": lambda: made(DrqOptions(), "drq_cnn", PIXELS).actor({"mean": 2}),
     "projection": lambda: made(DrqOptions(), "drq_cnn", PIXELS).critic(1),
     "two members": lambda: a_critic(members=2),
-    "affine norm": lambda: made(MlpOptions(layer_norm=True), "mlp").actor({"mean": 2}),
     "tanh": lambda: made(MlpOptions(activation="tanh"), "mlp").critic(1),
-    "norm after activation": lambda: Actor(
-        nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.LayerNorm(8, elementwise_affine=False)),
+    "norm at first": lambda: Actor(
+        nn.Sequential(nn.LayerNorm(5, elementwise_affine=False), nn.Linear(5, 8)),
         {"mean": nn.Linear(8, 1)},
+    ),
+    "norm of half": lambda: Actor(
+        nn.Sequential(nn.Linear(5, 8), nn.Unflatten(-1, (2, 4)), nn.LayerNorm(4), nn.Flatten()),
+        {"mean": nn.Linear(8, 1)},
+    ),
+    "block after activation": lambda: Actor(
+        nn.Sequential(nn.Linear(5, 8), nn.ReLU(), Block(8)), {"mean": nn.Linear(8, 1)}
+    ),
+    "block without residual": lambda: Actor(
+        nn.Sequential(nn.Linear(5, 8), Straight(8)), {"mean": nn.Linear(8, 1)}
     ),
     "other forward": Squashed,
     "float64": lambda: an_actor().double(),

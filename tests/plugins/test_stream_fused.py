@@ -48,6 +48,10 @@ class RowInTorch:
         self.last = self._outputs(inputs)
         return self.last.detach()
 
+    def forward_both(self, inputs, others):
+        other = self.forward(others)
+        return self.forward(inputs), other
+
     def accumulate(self, gradient, trace, decay):
         gradients = torch.autograd.grad(self.last, self.parameters, gradient)
         self.execution.constrain_gradients(self.parameters, gradients)
@@ -59,6 +63,8 @@ class RowInTorch:
         pieces = direction.split([p.numel() for p in self.parameters])
         for parameter, piece in zip(self.parameters, pieces, strict=True):
             parameter.add_(piece.view_as(parameter), alpha=scale)
+
+    def settle(self): ...
 
 
 class HalfOfEach:
