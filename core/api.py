@@ -3,6 +3,7 @@
 Light at run time: importing it does not import torch.
 """
 
+from core.chaining import Joining as Joining
 from core.chaining import in_turn as in_turn
 from core.commands import Catalogue as Catalogue
 from core.commands import Command as Command
@@ -60,6 +61,7 @@ from core.learning import RowNetwork as RowNetwork
 from core.learning import Scalars as Scalars
 from core.learning import TraceOptimizer as TraceOptimizer
 from core.native import library as library
+from core.portable import dense_weights as dense_weights
 from core.protocols import DataSource as DataSource
 from core.protocols import Environment as Environment
 from core.protocols import Environments as Environments

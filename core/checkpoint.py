@@ -1,15 +1,16 @@
 """Everything that a run is, saved and restored.
 
 ``checkpoint/state.pt`` holds weights, targets, optimizer moments, masks, normalisers,
-counters, random generators and environments; ``checkpoint/data/`` what the data source
-writes. The state is written beside the old one and then renamed, and data files are deleted
-only once no checkpoint names them: a run that is killed at any moment can go on.
+counters, random generators and environments, whatever the execution backend in one form
+(:mod:`core.portable`); ``checkpoint/data/`` what the data source writes. The state is written
+beside the old one and then renamed, and data files are deleted only once no checkpoint names
+them: a run that is killed at any moment can go on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +18,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from core import portable
 from core.errors import UserError
+from core.masks import removed_weights_are_zero
 from core.randomness import random_state, restore_random_state
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from core.episodes import EpisodeTracker
-    from core.experiment import Experiment
+    from core.experiment import Agent, Experiment
 
 FOLDER = "checkpoint"
-FORMAT = 2
+FORMAT = 3
+READABLE = (2, 3)
+"""2: before there were compact weights."""
 _ARRAY = "numpy array"
 
 
@@ -36,16 +43,14 @@ def save(run_dir: Path, experiment: Experiment, episodes: EpisodeTracker, metric
         AssertionError: a removed weight is not zero. That is a fault of ours (or of a
             plugin), and a checkpoint must not hide it.
     """
-    agent = experiment.agent
-    _assert_masked(experiment)
+    learned = agent_state(experiment.agent)
     folder = run_dir / FOLDER
     data_folder = folder / "data"
     data_folder.mkdir(parents=True, exist_ok=True)
     data = experiment.data.save(data_folder)
     state = {
         "format": FORMAT,
-        "learner": agent.learner.state_dict(),
-        "masks": agent.masks.state_dict(),
+        **learned,
         "policy": {"agent_steps": experiment.policy.agent_steps},
         "environments": experiment.training.state_dict(),
         "episodes": episodes.state_dict(),
@@ -59,7 +64,7 @@ def save(run_dir: Path, experiment: Experiment, episodes: EpisodeTracker, metric
     path = folder / "state.pt"
     temporary = folder / "state.pt.tmp"
     with temporary.open("wb") as file:
-        torch.save(pack(state), file)
+        torch.save(pack(trimmed(state)), file)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -83,8 +88,9 @@ def read(run_dir: Path) -> dict[str, Any]:
         state: dict[str, Any] = unpack(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise UserError(f"{path}: the checkpoint cannot be read: {error}") from None
-    if state.get("format") != FORMAT:
-        raise UserError(f"{path}: format {state.get('format')}, this version reads {FORMAT}")
+    if state.get("format") not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise UserError(f"{path}: format {state.get('format')}, this version reads {known}")
     return state
 
 
@@ -92,9 +98,7 @@ def restore(
     run_dir: Path, state: dict[str, Any], experiment: Experiment, episodes: EpisodeTracker
 ) -> None:
     """Put a state into a freshly built experiment, before its collector is built."""
-    agent = experiment.agent
-    agent.masks.load_state_dict(state["masks"])
-    agent.learner.load_state_dict(state["learner"])
+    restore_agent(experiment.agent, state)
     experiment.policy.agent_steps = state["policy"]["agent_steps"]
     experiment.training.load_state_dict(state["environments"])
     episodes.load_state_dict(state["episodes"])
@@ -111,12 +115,67 @@ def restore_randomness(state: dict[str, Any]) -> None:
     restore_random_state(state["random"])
 
 
-def _assert_masked(experiment: Experiment) -> None:
-    from core.masks import removed_weights_are_zero
+def agent_state(agent: Agent) -> dict[str, Any]:
+    """What learns, in a form that any execution backend takes.
 
-    for role, module in experiment.agent.parts.modules.items():
-        masks = experiment.agent.masks.masks.get(role, {})
+    Raises:
+        AssertionError: a removed weight is not zero.
+    """
+    agent.learner.execution.settle()
+    for role, module in agent.parts.modules.items():
+        masks: Mapping[str, Tensor] = agent.masks.masks.get(role, {})
         assert removed_weights_are_zero(module, masks), f"a removed weight of '{role}' is not zero"
+    return {
+        "learner": portable.portable(agent.learner),
+        "networks": portable.prefixes(agent.loss, agent.parts.modules),
+        "masks": agent.masks.state_dict(),
+    }
+
+
+def restore_agent(agent: Agent, state: Mapping[str, Any]) -> None:
+    """Put :func:`agent_state` into an agent that was built alike, its execution apart."""
+    # Masks first: where others are in force than were drawn, layers have other sizes.
+    found = portable.copies(agent.loss, agent.parts.modules)
+    optimizers = [step.optimizer for step in agent.learner.steps if step.optimizer is not None]
+    for role, masks in agent.masks.changed(state["masks"]).items():
+        agent.learner.execution.remask(found[role], masks, optimizers)
+    agent.masks.load_state_dict(state["masks"])
+    roles = state.get("networks", {})
+    fitting = portable.fitting(state["learner"], agent.learner, agent.masks.masks, roles)
+    agent.learner.load_state_dict(fitting)
+
+
+def trimmed(state: Any) -> Any:
+    """``state`` with no tensor that would bring memory along which nothing in it uses.
+
+    A file holds the whole memory that any of its tensors is a view of.
+    """
+    used: dict[int, dict[tuple[int, int], int]] = {}
+    _visit(state, lambda tensor: _note(tensor, used))
+
+    def alone(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        whole = sum(used[storage.data_ptr()].values()) >= storage.nbytes()
+        return tensor if whole else tensor.clone()
+
+    return _visit(state, alone)
+
+
+def _note(tensor: Tensor, used: dict[int, dict[tuple[int, int], int]]) -> Tensor:
+    views = used.setdefault(tensor.untyped_storage().data_ptr(), {})
+    views[tensor.data_ptr(), tensor.nbytes] = tensor.nbytes
+    return tensor
+
+
+def _visit(value: Any, visit: Callable[[Tensor], Tensor]) -> Any:
+    """Plain data with ``visit`` of every tensor in it."""
+    if isinstance(value, torch.Tensor):
+        return visit(value)
+    if isinstance(value, Mapping):
+        return {name: _visit(item, visit) for name, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)(_visit(item, visit) for item in value)
+    return value
 
 
 def pack(value: Any) -> Any:

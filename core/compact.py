@@ -28,6 +28,21 @@ class Compact(Protocol):
     def compacted(self, matrix: Tensor) -> Tensor:
         """``[..., outputs, inputs]`` to its kept entries ``[..., K]``, in the weight's order."""
 
+    def to_portable(self, values: Tensor) -> Tensor:
+        """``[..., K]`` in the weight's order to that of the kept entries, row by row."""
+
+    def from_portable(self, values: Tensor) -> Tensor:
+        """``[..., K]`` in the order of the kept entries, row by row, to the weight's."""
+
+
+def compact_layers(network: nn.Module) -> dict[int, Compact]:
+    """The layers within ``network`` that store their weight compactly, by the weight's ``id``."""
+    return {
+        id(module.get_parameter("weight")): module
+        for module in network.modules()
+        if isinstance(module, Compact)
+    }
+
 
 def compact_owner(network: nn.Module, name: str) -> Compact | None:
     """The layer that stores the parameter ``name`` of ``network`` compactly, if one does."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import torch
+from torch import nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from core.compact import Compact
+from core.contexts import OptimizerContext
+from core.footprint import Footprint, footprint
 from core.summary import count_parameters
 
 if TYPE_CHECKING:
@@ -59,6 +66,10 @@ class Description:
     every phase; element-wise work, optimizer and target averaging are not counted."""
     kept_madds: int
     """Those of them that involve weights that live."""
+    execution: dict[str, Any]
+    """What the execution backend reports on this machine's CPU (:class:`core.api.Execution`)."""
+    memory: Footprint
+    """With this backend."""
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)
@@ -66,23 +77,31 @@ class Description:
 
 def describe(config: RunConfig) -> Description:
     """Build the agent on the CPU and take its measure; nothing is collected or trained."""
-    from core.experiment import build_agent, build_data, build_environments
+    from core.experiment import (
+        batch_size,
+        build_agent,
+        build_data,
+        build_environments,
+        build_execution,
+    )
 
-    environments = build_environments(config)
+    environments, cpu = build_environments(config), torch.device("cpu")
     # for one environment: what the others add is only a factor
-    agent = build_agent(replace(config, count=1), environments.spec, torch.device("cpu"))
+    execution = build_execution(config, cpu)
+    agent = build_agent(replace(config, count=1), environments.spec, cpu, execution=execution)
     data = build_data(config, agent, run_dir=None)
     networks = tuple(_network(agent, role) for role in agent.parts.modules)
-    batch_size = getattr(config.data.options, "batch_size", config.count)
-    dense, kept = count_update(agent, batch_size)
+    dense, kept = count_update(agent, batch_size(config))
     return Description(
         environment=environments.description,
         networks=networks,
         data=config.data.component.name,
         data_bytes=data.bytes,
-        batch_size=batch_size,
+        batch_size=batch_size(config),
         update_madds=dense,
         kept_madds=kept,
+        execution=dict(execution.report()),
+        memory=footprint(agent, config.optimizer.build(OptimizerContext(cpu))),
     )
 
 
@@ -130,7 +149,7 @@ def count_update(agent: Agent, batch_size: int) -> tuple[int, int]:
     lives is its weight's density, in the forward pass and in both products of the backward.
     """
     counter = FlopCounterMode(display=False, depth=1_000)
-    with counter:
+    with dense_products(agent.loss), counter:
         _differentiate(agent, example_batch(agent, 1))
     total = counter.get_total_flops() // 2
     by_module = counter.get_flop_counts()
@@ -140,6 +159,42 @@ def count_update(agent: Agent, batch_size: int) -> tuple[int, int]:
         if name in by_module
     )
     return total * batch_size, round((total - removed) * batch_size)
+
+
+@final
+class DenseProduct(nn.Module):
+    """Stands in for a compact layer: the arithmetic of the dense one, with a single weight."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.shape: torch.Size = layer.dense_shape
+        self.weight = nn.Parameter(layer.weight.new_zeros(1, 1), layer.weight.requires_grad)
+        self.bias: nn.Parameter | None = layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., inputs] -> [..., outputs]``."""
+        return functional.linear(x, self.weight.expand(self.shape), self.bias)
+
+
+@contextmanager
+def dense_products(module: nn.Module) -> Iterator[None]:
+    """Inside, the compact layers of ``module`` do the arithmetic of dense ones.
+
+    What they give is of the right shape and nothing more. No dense matrix outlives its product.
+    """
+    found = [
+        (parent, name, layer)
+        for parent in module.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, Compact)
+    ]
+    try:
+        for parent, name, layer in found:
+            setattr(parent, name, DenseProduct(layer))
+        yield
+    finally:
+        for parent, name, layer in found:
+            setattr(parent, name, layer)
 
 
 def _differentiate(agent: Agent, batch: TensorDict) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from torchrl.collectors import Collector
     from torchrl.envs import EnvBase
 
+    from core.learning import Execution
     from core.policy import Policy
     from core.protocols import DataSource, Environments, EnvironmentSpec
 
@@ -124,11 +126,35 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
-def build_agent(config: RunConfig, spec: EnvironmentSpec, device: torch.device) -> Agent:
-    """Networks, masks, loss, optimizers, in this order; seeds the global generators first."""
+def batch_size(config: RunConfig) -> int:
+    """Rows of a batch: what the data source's options say, or one for each environment."""
+    return int(getattr(config.data.options, "batch_size", config.count))
+
+
+def build_execution(
+    config: RunConfig, device: torch.device, chosen: Mapping[str, Any] | None = None
+) -> Execution:
+    """The preset's backend; ``chosen`` is :attr:`core.api.ExecutionContext.chosen`."""
+    context = ExecutionContext(device, batch_size(config), chosen or {})
+    execution: Execution = config.execution.build(context)
+    return execution
+
+
+def build_agent(
+    config: RunConfig,
+    spec: EnvironmentSpec,
+    device: torch.device,
+    chosen: Mapping[str, Any] | None = None,
+    execution: Execution | None = None,
+) -> Agent:
+    """Networks, masks, loss, optimizers, in this order; seeds the global generators first.
+
+    ``chosen`` is :attr:`core.api.ExecutionContext.chosen`; ``execution`` stands in for the
+    preset's backend.
+    """
     seed_everything(config.run.seed)
     networks = config.network.build(NetworkContext(spec))
-    execution = config.execution.build(ExecutionContext(device))
+    execution = execution or build_execution(config, device, chosen)
     schemes = [selection.build(MaskContext()) for selection in config.masks]
     masks = MaskSet(config.run.mask_seed)
     parts = MaskedParts(networks, masks, schemes, execution, device)
@@ -160,8 +186,11 @@ def build_environments(config: RunConfig) -> Environments:
     return environments
 
 
-def build(config: RunConfig, run_dir: Path) -> Experiment:
-    """Everything but the collector (see :meth:`Experiment.collector`)."""
+def build(config: RunConfig, run_dir: Path, chosen: Mapping[str, Any] | None = None) -> Experiment:
+    """Everything but the collector (see :meth:`Experiment.collector`).
+
+    ``chosen`` is what the execution backend reported in an earlier process of this run.
+    """
     from core.policy import Policy
 
     if config.run.threads is not None:
@@ -170,7 +199,7 @@ def build(config: RunConfig, run_dir: Path) -> Experiment:
     if config.run.record_video:
         _check_rendering(environments)
     device = choose_device(config.run.device)
-    agent = build_agent(config, environments.spec, device)
+    agent = build_agent(config, environments.spec, device, chosen)
     if config.run.compile:
         agent.learner.compile()
     else:

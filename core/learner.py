@@ -7,7 +7,7 @@ can be compiled, captured in a CUDA graph, and proved on fake tensors without a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from core.learning import (
-        Average,
         Batch,
         Execution,
         Loss,
@@ -34,11 +33,20 @@ if TYPE_CHECKING:
         TraceOptimizer,
     )
 
+    Objective = Callable[[Batch], tuple[Tensor | None, Metrics]]
+
 
 class PhaseStep:
     """A phase with the parameters that it moves and the optimizer that moves them."""
 
-    def __init__(self, phase: Phase, make: OptimizerFactory, execution: Execution) -> None:
+    def __init__(
+        self,
+        phase: Phase,
+        make: OptimizerFactory,
+        execution: Execution,
+        trained: Sequence[nn.Parameter],
+    ) -> None:
+        """``trained`` are all the parameters that any phase of the loss moves."""
         self.phase = phase
         self.execution = execution
         self.parameters: list[nn.Parameter] = [
@@ -47,25 +55,29 @@ class PhaseStep:
         self.optimizer = (
             make(self.parameters, phase.optimizer, phase.name) if self.parameters else None
         )
-        self._run = phase.run
+        own = {id(parameter) for parameter in self.parameters}
+        self._others = [p for p in trained if id(p) not in own] if own else []
+        self._run = self._alone(phase.run)
         self.done_before = False
         """A target average that the optimizer of the phase before does in its own pass."""
 
-    def compile(self, parameters: Iterable[nn.Parameter], backend: str) -> None:
-        """Compile the objective; ``parameters`` are all that the loss trains."""
-        if self.optimizer is None:
-            return
-        own = {id(parameter) for parameter in self.parameters}
-        others = [p for p in parameters if p.requires_grad and id(p) not in own]
-        compiled = torch.compile(self.phase.run, backend=backend)
+    def compile(self, backend: str) -> None:
+        """Compile the objective."""
+        if self.optimizer is not None:
+            self._run = self._alone(torch.compile(self.phase.run, backend=backend))
 
-        def run(batch: Batch) -> tuple[Tensor | None, Metrics]:
-            # A compiled backward computes the gradient of every input that asks for one,
-            # wanted or not: the critic's weights would cost as much as the actor's.
-            with _frozen(others):
-                return compiled(batch)
+    def _alone(self, run: Objective) -> Objective:
+        """``run`` with all parameters but this phase's kept out of the graph.
 
-        self._run = run
+        A fused or compiled backward computes the gradient of every input that asks for one:
+        the critic's weights would cost as much as the actor's.
+        """
+
+        def objective(batch: Batch) -> tuple[Tensor | None, Metrics]:
+            with _frozen(self._others):
+                return run(batch)
+
+        return objective if self._others else run
 
     def __call__(self, batch: Batch) -> Metrics:
         """Minimise the phase's objective by one step; returns detached scalars."""
@@ -76,8 +88,7 @@ class PhaseStep:
             return metrics
         if self.phase.step is not None:
             return metrics | self._trace(objective, self.phase.step(batch))
-        # Only this phase's parameters get gradients: an actor loss that runs through the
-        # critic must not cost the critic's weight gradients, nor leave any behind.
+        # Not by backward(): nothing but this phase's parameters may be left with a gradient.
         gradients = torch.autograd.grad(objective, self.parameters)
         self.execution.constrain_gradients(self.parameters, gradients)
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -110,9 +121,10 @@ class Learner:
         self.loss: Loss = loss
         self.execution = execution
         self.device = device
-        self.steps = [PhaseStep(phase, make, execution) for phase in self.loss.phases]
+        trained = [p for p in loss.parameters() if p.requires_grad]
+        self.steps = [PhaseStep(phase, make, execution, trained) for phase in self.loss.phases]
         for before, after in pairwise(self.steps):
-            after.done_before = averages_along(before, after.phase.average)
+            after.done_before = averages_along(before, after)
         self.updates = 0
         self.means = Means()
         self._run: Callable[[TensorDictBase], Metrics | Scalars] = self.step
@@ -129,10 +141,9 @@ class Learner:
 
         State must be loaded before the first update: a capture keeps to the tensors it saw.
         """
-        parameters = list(self.loss.parameters())  # type: ignore[attr-defined]
         self._prepare = torch.compile(self.loss.prepare, backend=backend)
         for step in self.steps:
-            step.compile(parameters, backend)
+            step.compile(backend)
         if self.device.type == "cuda":
             from core.capture import Captured
 
@@ -179,6 +190,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.execution.settle()
         self.loss.load_state_dict(state["loss"])  # type: ignore[attr-defined]
         for step in self.steps:
             if step.optimizer is not None:
@@ -188,15 +200,19 @@ class Learner:
         self.execution.reapply()
 
 
-def averages_along(step: PhaseStep, average: Average | None) -> bool:
-    """Whether the optimizer of ``step``, which runs just before, has taken the average over."""
-    if average is None or not isinstance(step.optimizer, Averaging):
+def averages_along(step: PhaseStep, after: PhaseStep) -> bool:
+    """Whether the optimizer of ``step`` has taken over the target average that comes ``after``.
+
+    Only where the average is all that the phase after does, and follows nothing but what this
+    optimizer moves: then no one can tell that it is done within the step.
+    """
+    optimizer, average = step.optimizer, after.phase.average
+    if average is None or optimizer is None or not isinstance(optimizer, Averaging):
         return False
     pairs = list(zip(average.target.parameters(), average.online.parameters(), strict=True))
     own = {id(parameter) for parameter in step.parameters}
-    return all(id(online) in own for _, online in pairs) and step.optimizer.follow(
-        pairs, average.tau
-    )
+    alone = not after.phase.modules and all(id(online) in own for _, online in pairs)
+    return alone and optimizer.follow(pairs, average.tau)
 
 
 class Means:

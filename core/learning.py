@@ -29,8 +29,11 @@ Batch = dict[str, "Tensor"]
 class Execution(Protocol):
     """How kept weights are stored and multiplied."""
 
-    def attach(self, module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
-        """The module with the masks in force. Called once, on the learner's device."""
+    def attach(self, module: nn.Module, masks: Mapping[str, Tensor], role: str = "") -> nn.Module:
+        """The module with the masks in force. Called once, on the learner's device.
+
+        ``role`` (``critic``) is what :meth:`report` calls the module.
+        """
 
     def constrain_gradients(
         self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]
@@ -59,11 +62,22 @@ class Execution(Protocol):
     def row(self, module: nn.Module) -> RowNetwork | None:
         """The module on one observation at a time, or None: only autograd can run it."""
 
+    def defer(self) -> None:
+        """Allow rows to put moves off, until :meth:`settle`.
+
+        For a loop in which nobody reads parameters but through rows.
+        """
+
     def settle(self) -> None:
-        """Carry out moves that rows put off, before parameters are read by anyone else."""
+        """Carry out moves that rows put off; from now on they are carried out at once."""
 
     def report(self) -> Mapping[str, Any]:
-        """What was chosen, and why, in plain Python; for ``run.json``."""
+        """What was chosen, and why, in plain Python; for ``run.json``.
+
+        ``backend`` is a name; ``layers``, if there are such, has by ``ROLE.PARAMETER`` at least
+        the ``choice`` (``compact``) for each, and where there was a choice its ``reason``;
+        ``index_bytes`` is the memory taken besides parameters, by indices and masks.
+        """
 
 
 class RowNetwork(Protocol):
@@ -80,6 +94,9 @@ class RowNetwork(Protocol):
     def forward(self, inputs: Tensor) -> Tensor:
         """``[inputs] -> [outputs]``, heads side by side; overwritten by the next call."""
 
+    def forward_both(self, inputs: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`forward` of both, reading the weights once; it is as if of ``inputs`` alone."""
+
     def accumulate(self, gradient: Tensor, trace: Tensor, decay: float) -> float:
         """``trace <- decay trace + J^T gradient``; the L1 norm of the new trace.
 
@@ -90,8 +107,8 @@ class RowNetwork(Protocol):
     def move(self, direction: Tensor, scale: float) -> None:
         """``parameters += scale direction``, ``direction`` ``[P]``.
 
-        It may be put off until the next :meth:`forward` or :meth:`settle`; until then
-        ``direction`` must stay as it is.
+        After :meth:`Execution.defer` it may be put off until the next :meth:`forward` or
+        :meth:`settle`; until then ``direction`` must stay as it is.
         """
 
     def settle(self) -> None:

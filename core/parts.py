@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.errors import UserError
-from core.masks import zero_removed
+from core.masks import PackedMasks, zero_removed
 from core.protocols import MaskAware
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class MaskedParts:
 
         In the form in which networks are made, before any backend changes their storage.
         """
-        module, masks = self._make[role](), self._masks.masks.get(role, {})
+        module, masks = self._make[role](), self._masks.masks.get(role, PackedMasks())
         if isinstance(self._networks, MaskAware):
             self._networks.masked(module, masks)
         zero_removed(module, masks)
@@ -78,13 +78,13 @@ class MaskedParts:
 
     def _attach(self, role: str, module: nn.Module, make: Callable[[], Any]) -> nn.Module:
         self._make[role] = make
-        masks = {}
+        masks = PackedMasks()
         if role in self._schemes:
             masks = self._masks.draw(role, module, self._schemes[role])
         if isinstance(self._networks, MaskAware):
             self._networks.masked(module, masks)
         self.initial[role] = {name: p.shape for name, p in module.named_parameters()}
-        self.modules[role] = self._execution.attach(module.to(self._device), masks)
+        self.modules[role] = self._execution.attach(module.to(self._device), masks, role)
         return self.modules[role]
 
     def check_targets(self, schemes: Sequence[MaskScheme]) -> None:

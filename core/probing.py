@@ -51,10 +51,12 @@ class AgentProbe:
 
     @property
     def loss(self) -> Any:
+        self._settle()
         return self.agent.loss
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
+        self._settle()
         return self.agent.parts.modules
 
     @property
@@ -63,11 +65,16 @@ class AgentProbe:
 
     @property
     def phases(self) -> Sequence[tuple[Phase, torch.optim.Optimizer | None]]:
+        self._settle()
         return [(step.phase, step.optimizer) for step in self.agent.learner.steps]
+
+    def _settle(self) -> None:
+        """Whoever is handed networks finds them as they are, also after another update."""
+        self.agent.learner.execution.settle()
 
     def batch(self, options: BatchOptions) -> Examined:
         if options not in self._batches:
-            loss: Inspectable = self.agent.loss
+            loss: Inspectable = self.loss
             if self._draws(options):
                 drawn = self._data.sample(options.size, self._seed)
             else:

@@ -9,7 +9,7 @@ dimensions, ``M`` members of a critic ensemble.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -136,11 +136,12 @@ class MaskScheme(Protocol):
 
     def draw(
         self, parameters: Mapping[str, Tensor], generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    ) -> Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]:
         """Boolean masks (True: the weight lives) by parameter name.
 
-        ``parameters`` are all of one network's, in the module's order. Parameters left
-        out of the answer stay dense. Only ``generator`` may be drawn from.
+        As a mapping, or as pairs one by one: then no two masks of a large network need be in
+        memory at a time. ``parameters`` are all of one network's, in the module's order.
+        Parameters left out of the answer stay dense. Only ``generator`` may be drawn from.
         """
 
 

@@ -96,7 +96,8 @@ class Session:
         try:
             view = ProgressView(console, self.run.options.frames, self.run.counters.frames)
             with self.stop.listening(console), view:
-                for event in self.run.events():
+                # Nobody here is handed the agent: loggers and watchers get numbers and paths.
+                for event in self.run.events(watched=False):
                     self._dispatch(event, loggers)
                     view.show(event)
             outcome = "finished" if self.run.counters.finished else "interrupted"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-
-from core.masks import kept
 
 if TYPE_CHECKING:
     from core.experiment import Agent, Experiment
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 def count_parameters(agent: Agent, role: str) -> tuple[int, int]:
     """Parameters of a network in all, and those that live."""
     shapes = agent.parts.initial[role]
-    alive = kept(shapes, agent.masks.masks.get(role, {}))
-    return sum(shape.numel() for shape in shapes.values()), alive
+    return sum(shape.numel() for shape in shapes.values()), agent.masks.kept(role, shapes)
 
 
 def densities(agent: Agent) -> dict[str, dict[str, Any]]:
@@ -42,6 +41,13 @@ def held(count: int) -> str:
     return f"{readable_bytes(count)} when full" if count else "keeps nothing"
 
 
+def execution_line(name: str, report: Mapping[str, Any]) -> str:
+    """``auto: 8 compact, 2 masked``: what a backend of this ``name`` chose, if it chose."""
+    chosen = Counter(layer["choice"] for layer in report.get("layers", {}).values())
+    counts = ", ".join(f"{count} {choice}" for choice, count in sorted(chosen.items()))
+    return f"{name}: {counts}" if counts else name
+
+
 def summary(experiment: Experiment) -> dict[str, str]:
     """Environment, networks, data and device, a line each."""
     agent, config = experiment.agent, experiment.config
@@ -50,6 +56,8 @@ def summary(experiment: Experiment) -> dict[str, str]:
         total, alive = count_parameters(agent, role)
         share = f"{alive:,} kept ({alive / total:.1%})" if alive != total else "dense"
         lines[role] = f"{total:,} parameters, {share}"
+    report = agent.learner.execution.report()
+    lines["execution"] = execution_line(config.execution.component.name, report)
     lines["data"] = f"{config.data.component.name}, {held(experiment.data.bytes)}"
     if experiment.examiner.diagnostics:
         lines["diagnostics"] = ", ".join(experiment.examiner.diagnostics)

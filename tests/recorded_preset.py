@@ -113,6 +113,7 @@ def record_of(
             "device": "cpu",
         },
         "densities": {role: _densities(role, sparsity) for role in LAYERS},
+        "execution": {"backend": "masked", "layers": {}, "index_bytes": 0},
         "git": {"commit": "935f51d0c0ffee00935f51d0c0ffee00935f51d0", "dirty": False},
         "packages": {"numpy": "2.4.6", "torch": "2.13.0"},
         "host": {

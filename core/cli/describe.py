@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from core.describe import Description, Network
+    from core.footprint import Footprint
 
 EXAMPLES = """\
   python -m core describe presets/state_sparse.yaml
@@ -54,12 +56,39 @@ def _show(description: Description, console: Console) -> None:
     for network in description.networks:
         console.print(_table(network))
     console.print(f"data: {description.data}, {held(description.data_bytes)}", highlight=False)
+    for text in _execution_lines(description):
+        console.print(text, highlight=False, markup=False)
+    console.print(_memory_line(description.memory), highlight=False)
     console.print(
         f"one update, batch {description.batch_size}: "
         f"{description.update_madds / 1e6:,.3f} M multiply-adds as dense products, "
         f"{description.kept_madds / 1e6:,.3f} M of them with weights that live",
         highlight=False,
     )
+
+
+def _memory_line(memory: Footprint) -> str:
+    """The whole, and its parts from the largest to the smallest."""
+    from core.summary import readable_bytes
+
+    parts = sorted(vars(memory).items(), key=lambda part: -part[1])
+    named = ", ".join(f"{name} {readable_bytes(size)}" for name, size in parts if size)
+    whole = readable_bytes(memory.total)
+    return f"memory while learning, without activations and data: {whole} ({named})"
+
+
+def _execution_lines(description: Description) -> list[str]:
+    """What the backend chose in sum, then each reason with how many layers it is for."""
+    from core.summary import execution_line
+
+    report = description.execution
+    reasons = Counter(
+        f"{layer['choice']}: {layer['reason']}"
+        for layer in report.get("layers", {}).values()
+        if "reason" in layer
+    )
+    first = f"execution: {execution_line(report.get('backend', 'unnamed'), report)}"
+    return [first, *(f"    {count} {reason}" for reason, count in reasons.items())]
 
 
 def _table(network: Network) -> Table:

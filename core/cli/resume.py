@@ -25,6 +25,7 @@ CHANGEABLE = (
     "device",
     "threads",
     "compile",
+    "execution",
     "diagnostics",
     "loggers",
 )
@@ -67,17 +68,25 @@ def execute(options: argparse.Namespace) -> int:
         )
     console = Console(soft_wrap=True)
     report_broken(plugins, console)
-    experiment = assembly.build(config, directory)
+    anew = any(key_of(override) == "execution" for override in options.overrides)
+    experiment = assembly.build(config, directory, {} if anew else record.get("execution"))
     stop = StopRequest()
     run = Run(experiment, directory, stop)
     run.restore(state)
-    amend_record(
-        directory, outcome=None, resumed=[{"frame": run.counters.frames, "with": options.overrides}]
-    )
+    del state
+    note: dict[str, Any] = {"frame": run.counters.frames, "with": options.overrides}
+    if anew:
+        note["execution"] = dict(experiment.agent.learner.execution.report())
+    amend_record(directory, outcome=None, resumed=[note])
     show_start(console, directory, summary(experiment))
     console.print(f"resumed at frame {run.counters.frames:,}", highlight=False)
     info = RunInfo(record["name"], directory, config.plain())
     return Session(run, plugins, info, stop).drive(console, resumed=True)
+
+
+def key_of(override: str) -> str:
+    """``masks`` of ``masks.0.sparsity=0.5``."""
+    return override.partition("=")[0].partition(".")[0]
 
 
 def read_record(directory: Path) -> dict[str, Any]:
@@ -101,7 +110,7 @@ def reread(
 ) -> tuple[RunConfig, Plugins]:
     """The run's own configuration with what may change; the plugin files it had."""
     for override in overrides:
-        key = override.partition("=")[0].partition(".")[0]
+        key = key_of(override)
         if key not in CHANGEABLE:
             raise UserError(
                 f"command line: {override}: '{key}' cannot change when a run is resumed."

@@ -47,7 +47,11 @@ def execute(options: argparse.Namespace) -> int:
             directory.rmdir()
         raise
     lines = summary(experiment)
-    described = {"summary": lines, "densities": densities(experiment.agent)}
+    described = {
+        "summary": lines,
+        "densities": densities(experiment.agent),
+        "execution": dict(experiment.agent.learner.execution.report()),
+    }
     write_record(directory, name, experiment.config, plugins, described)
     show_start(console, directory, lines)
     stop = StopRequest()

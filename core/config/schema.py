@@ -123,5 +123,5 @@ LISTED = {
 }
 """Keys that hold a list of components, and the kind of each."""
 
-DEFAULTS = {"execution": {"name": "masked"}, **{name: [] for name in LISTED}}
+DEFAULTS = {"execution": {"name": "auto"}, **{name: [] for name in LISTED}}
 """Nodes that a preset may leave out."""

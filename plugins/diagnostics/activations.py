@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from core.api import OptionError, UserError, did_you_mean
+from core.api import Compact, OptionError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from core.api import BatchOptions, Examined, Probe
@@ -19,7 +19,7 @@ Modules = dict[str, nn.Module]
 Select = Callable[[nn.Module], Modules]
 
 HEADS = {"head", "heads"}
-LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+LINEAR = (nn.Linear, Compact, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 RECTIFIERS = (
     nn.ReLU,
     nn.ReLU6,
@@ -73,7 +73,7 @@ def rectifiers(network: nn.Module) -> Modules:
     return _below_heads(network, RECTIFIERS)
 
 
-def _below_heads(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> Modules:
+def _below_heads(network: nn.Module, kinds: tuple[type[Any], ...]) -> Modules:
     return {
         path: module
         for path, module in network.named_modules()

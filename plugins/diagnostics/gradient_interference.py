@@ -10,7 +10,7 @@ from torch import nn
 
 from core.api import Examined
 from plugins.diagnostics.per_sample import MEMORY, gradient_products
-from plugins.diagnostics.phases import labelled, objectives, trainable
+from plugins.diagnostics.phases import living, objectives, trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +75,7 @@ class GradientInterference:
         examined = _last(probe.batch(self.batch), self.options.samples)
         with torch.no_grad():
             trained = list(objectives(probe.loss.phases, probe.networks, examined))
-        masks, options = labelled(probe.masks), self.options
+        masks, options = living(probe.networks, probe.masks), self.options
         measured: dict[str, Tensor] = {}
         for step in trained:
             similarities = gradient_interference(

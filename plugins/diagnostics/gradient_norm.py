@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from plugins.diagnostics.parameter_norm import by_module
-from plugins.diagnostics.phases import labelled, objectives, trainable
+from plugins.diagnostics.phases import living, objectives, trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ class GradientNorm:
 
     def measure(self, probe: Probe) -> Measured:
         """``PHASE/ROLE`` and ``PHASE/LAYER``."""
-        masks = labelled(probe.masks)
+        masks = living(probe.networks, probe.masks)
         measured: dict[str, Tensor] = {}
         examined = probe.batch(self.batch)
         for phase, networks, _, objective in objectives(

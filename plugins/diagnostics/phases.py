@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.api import dense_shape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,6 +61,20 @@ def labelled(by_role: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         for role, tensors in by_role.items()
         for name, tensor in tensors.items()
     }
+
+
+def living(networks: Mapping[str, nn.Module], masks: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The masks of what is stored densely, by ``role.parameter``: the rest lives all of it."""
+    return labelled(
+        {
+            role: {
+                name: of_role[name]
+                for name in of_role
+                if dense_shape(networks[role], name) == networks[role].get_parameter(name).shape
+            }
+            for role, of_role in masks.items()
+        }
+    )
 
 
 def trainable(networks: Mapping[str, nn.Module]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import torch
 from torch import Tensor
 
+from core.api import dense
 from plugins.diagnostics import activations
 from plugins.diagnostics.effective_rank import effective_rank, singular_values
 
@@ -48,8 +49,8 @@ class WeightRank:
         together: dict[str, list[Tensor]] = {}
         for role in self._roles:
             network = probe.networks[role]
-            for path, layer in activations.layers(network).items():
-                weight: Any = layer.weight
+            for path in activations.layers(network):
+                weight = dense(network, f"{path}.weight".lstrip("."))
                 rank = weight_rank(weight, self._options.form, delta=self._options.delta)
                 measured[f"{role}.{path}".rstrip(".")] = rank
                 together.setdefault(activations.label(role, network, path), []).append(rank)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 from weakref import WeakSet
 
 import torch
+from torch import Tensor
 
+from plugins.execution.remasking import change_state, refresh
 from plugins.execution.rows import row_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from plugins.execution.numpy_rows import NumpyRow
     from plugins.execution.rows import Row
@@ -33,12 +36,13 @@ class Masked:
     def __init__(self, native: bool = True) -> None:
         self._native = native
         self._rows: WeakSet[Row | NumpyRow] = WeakSet()
+        self._deferring = False
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
         self._masks: dict[int, Tensor] = {}
         self._factors: dict[int, Tensor] = {}
 
-    def attach(self, module: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
+    def attach(self, module: nn.Module, masks: Mapping[str, Tensor], role: str = "") -> nn.Module:
         """Zero the removed weights of ``module``; it is returned itself.
 
         Raises:
@@ -80,6 +84,7 @@ class Masked:
 
     def reapply(self) -> None:
         """Put every removed weight back to zero; masks that were changed in place count."""
+        self.settle()
         self._zero(self._attached)
 
     def row(self, module: nn.Module) -> Row | NumpyRow | None:
@@ -93,8 +98,71 @@ class Masked:
             return None
         row = row_of(module, lambda parameter: self._masks.get(id(parameter)))
         if row is not None:
+            row.defers = self._deferring
             self._rows.add(row)
         return row
+
+    @torch.no_grad()
+    def remask(
+        self,
+        networks: Sequence[nn.Module],
+        masks: Mapping[str, Tensor],
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        """See :meth:`core.api.Execution.remask`.
+
+        What begins to live is zero already, in weights and moments. The masks are held, not
+        copied, as those of :meth:`attach`.
+
+        Raises:
+            KeyError: a mask names no parameter of the networks.
+        """
+        self.settle()
+        parameters = [dict(network.named_parameters()) for network in networks]
+        for name, mask in masks.items():
+            removed = mask.logical_not().to(parameters[0][name].device)
+            zero = functools.partial(Tensor.masked_fill_, mask=removed, value=0.0)
+            for parameter in (own[name] for own in parameters):
+                change_state(optimizers, parameter, zero)
+                zero(parameter)
+        named = {
+            id(parameters[0][name]): (parameters[0][name], mask) for name, mask in masks.items()
+        }
+        others = [pair for pair in self._attached if id(pair[0]) not in named]
+        self._attached = [*others, *named.values()]
+        self._zero(list(named.values()))
+        refresh(optimizers)
+
+    def defer(self) -> None:
+        """See :meth:`core.api.Execution.defer`; called at every step of a run."""
+        if not self._deferring:
+            self._let_rows_defer(True)
+
+    def settle(self) -> None:
+        """See :meth:`core.api.Execution.settle`."""
+        self._let_rows_defer(False)
+        for row in self._rows:
+            row.settle()
+
+    def _let_rows_defer(self, allowed: bool) -> None:
+        self._deferring = allowed
+        for row in self._rows:
+            row.defers = allowed
+
+    def rebind(self) -> None:
+        """Let rows read again where the weights are, and which of them live."""
+        for row in self._rows:
+            row.bind()
+
+    @property
+    def index_bytes(self) -> int:
+        """Of the masks that remove something, and of the same in the weights' own type."""
+        removing = [(p, mask) for p, mask in self._attached if id(p) in self._masks]
+        return sum(mask.nbytes + parameter.nbytes for parameter, mask in removing)
+
+    def report(self) -> Mapping[str, Any]:
+        """Nothing was chosen."""
+        return {"backend": "masked", "index_bytes": self.index_bytes}
 
     @torch.no_grad()
     def _zero(self, attached: Sequence[tuple[nn.Parameter, Tensor]]) -> None:
@@ -109,5 +177,4 @@ class Masked:
                 self._factors[id(parameter)].copy_(mask)
             # Not a product: that would keep a NaN, and make negative zeros.
             parameter.masked_fill_(mask.logical_not().to(parameter.device), 0.0)
-        for row in self._rows:
-            row.bind()
+        self.rebind()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from core.api import assign_dense
 from plugins.interventions.common import choose, is_due
 from plugins.interventions.optimizer_state import forget
 from plugins.interventions.parts import last_layers, living, other_modules
@@ -77,7 +78,10 @@ class PeriodicReset:
 
 @torch.no_grad()
 def load_entries(module: nn.Module, entries: Mapping[str, Tensor]) -> None:
-    """Copy parameters and buffers into ``module``, in place."""
-    own = module.state_dict()
+    """Copy dense parameters and buffers into ``module``, in place."""
+    buffers = dict(module.named_buffers())
     for name, value in entries.items():
-        own[name].copy_(value)
+        if name in buffers:
+            buffers[name].copy_(value)
+        else:
+            assign_dense(module, name, value)

@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor, nn
 
-from core.api import UserError, require
+from core.api import UserError, dense_shape, require, stored
 from plugins.interventions.common import choose, is_due
 from plugins.interventions.optimizer_state import forget_entries
 from plugins.interventions.wiring import HiddenLayer, Wiring, hidden_layers
@@ -132,8 +132,10 @@ def _redraw(subject: Subject, layer: HiddenLayer, units: Tensor, fresh: nn.Modul
     for path in (layer.path, *layer.norms):
         new = dict(fresh.get_submodule(path).named_parameters())
         for name, parameter in network.get_submodule(path).named_parameters():
-            entries = _along(units, 0, parameter)
-            parameter.copy_(torch.where(entries, new[name], parameter))
+            label = f"{path}.{name}"
+            entries = _along(units, 0, network, label)
+            drawn = stored(network, label, new[name])
+            parameter.copy_(torch.where(entries, drawn, parameter))
             forget_entries(subject, parameter, entries)
 
 
@@ -141,25 +143,21 @@ def _silence(subject: Subject, layer: HiddenLayer, units: Tensor) -> None:
     """Set the outgoing weights of the flagged ``units`` to zero."""
     targets = subject.loss.targets
     for reader in layer.readers:
-        network = subject.networks[reader.role]
-        weight = _weight(network, reader.path)
-        entries = _along(reader.inputs(units, weight), 1, weight)
+        network, label = subject.networks[reader.role], f"{reader.path}.weight"
+        weight = network.get_parameter(label)
+        flags = reader.inputs(units, dense_shape(network, label)[1])
+        entries = _along(flags, 1, network, label)
         weight.masked_fill_(entries, 0.0)
         forget_entries(subject, weight, entries)
         if reader.role != layer.role and reader.role in targets and layer.role not in targets:
-            _weight(targets[reader.role], reader.path).masked_fill_(entries, 0.0)
+            targets[reader.role].get_parameter(label).masked_fill_(entries, 0.0)
 
 
-def _weight(network: nn.Module, path: str) -> nn.Parameter:
-    weight: Any = network.get_submodule(path).weight
-    parameter: nn.Parameter = weight
-    return parameter
-
-
-def _along(flags: Tensor, axis: int, parameter: Tensor) -> Tensor:
-    """``flags`` along one axis of a parameter, of the parameter's shape."""
-    shape = [-1 if dim == axis else 1 for dim in range(parameter.dim())]
-    return flags.view(shape).expand_as(parameter)
+def _along(flags: Tensor, axis: int, network: nn.Module, name: str) -> Tensor:
+    """``flags`` along one axis of a parameter as it is dense, for the entries that are stored."""
+    dense = dense_shape(network, name)
+    shape = [-1 if dim == axis else 1 for dim in range(len(dense))]
+    return stored(network, name, flags.view(shape).expand(dense))
 
 
 def _counts(found: list[tuple[HiddenLayer, Tensor]]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from core.api import stored
 from plugins.interventions.common import choose, is_due
 from plugins.interventions.optimizer_state import forget
 from plugins.interventions.parts import living
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
 def shrink_and_perturb(network: nn.Module, fresh: nn.Module, shrink: float, perturb: float) -> None:
     """``w <- shrink w + perturb w_fresh`` for every parameter, in place.
 
-    Ash and Adams 2020 (arXiv 1910.08475), with a new initialisation for noise.
+    Ash and Adams 2020 (arXiv 1910.08475), with a new initialisation for noise. ``fresh`` is
+    dense, whatever ``network`` stores.
     """
-    for parameter, new in zip(network.parameters(), fresh.parameters(), strict=True):
+    for name, parameter in network.named_parameters():
+        new = stored(network, name, fresh.get_parameter(name))
         parameter.mul_(shrink).add_(new, alpha=perturb)
 
 

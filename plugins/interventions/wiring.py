@@ -18,6 +18,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 
+from core.api import Compact
+
 ACTIVATIONS = (
     *(nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
     *(nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh, nn.Hardswish),
@@ -41,9 +43,9 @@ class Reader:
     start: int
     width: int
 
-    def inputs(self, units: Tensor, weight: Tensor) -> Tensor:
-        """``[inputs]`` of a layer of this ``weight``: those that are of the flagged ``units``."""
-        flags = units.new_zeros(weight.shape[1])
+    def inputs(self, units: Tensor, count: int) -> Tensor:
+        """``[count]``, of the layer's inputs: those that are of the flagged ``units``."""
+        flags = units.new_zeros(count)
         flags[self.start : self.start + units.numel() * self.width] = units.repeat_interleave(
             self.width
         )
@@ -78,7 +80,7 @@ class Wiring:
         # What is not given keeps its default, so that a branch on None can be followed.
         given = list(signature(network.forward).parameters.values())
         defaults = {p.name: p.default for p in given[len(inputs) :] if p.default is not p.empty}
-        self.graph = fx.Tracer().trace(network, concrete_args=defaults)
+        self.graph = _Tracer().trace(network, concrete_args=defaults)
         self._calls = Counter(n.target for n in self.graph.nodes if n.op == "call_module")
         self.shapes = self._run(inputs, dict.fromkeys(self.graph.nodes, _shape))
 
@@ -104,6 +106,13 @@ class Wiring:
         return watcher.seen
 
 
+class _Tracer(fx.Tracer):
+    """Takes compact layers as they are, like PyTorch's own."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Compact) or super().is_leaf_module(m, module_qualified_name)
+
+
 class _Watcher(fx.Interpreter):
     """Runs a graph, and keeps what functions make of some nodes' tensors."""
 
@@ -124,10 +133,10 @@ def hidden_layers(wirings: Mapping[str, Wiring]) -> list[HiddenLayer]:
     found = []
     for role, wiring in wirings.items():
         for node in wiring.graph.nodes:
-            layer = _layer(wiring, node)
-            if layer is None:
+            units = _units(wiring, node)
+            if units is None:
                 continue
-            output, norms = _activated(wiring, node, layer.weight.shape[0])
+            output, norms = _activated(wiring, node, units)
             readers = None if output is None else _readers(wirings, role, output, 0, 1)
             if output is not None and readers:
                 found.append(HiddenLayer(role, str(node.target), norms, output, tuple(readers)))
@@ -142,14 +151,14 @@ def _mean_activity(result: Tensor) -> Tensor:
     return result.abs().transpose(0, 1).flatten(1).mean(1)
 
 
-def _layer(wiring: Wiring, node: fx.Node) -> nn.Linear | nn.Conv2d | None:
-    """The layer that a node calls, if its units are the second axis of what it gives."""
+def _units(wiring: Wiring, node: fx.Node) -> int | None:
+    """The units of the layer that a node calls, if they are the second axis of what it gives."""
     module = wiring.module(node)
-    if isinstance(module, nn.Linear) and len(wiring.shapes[node]) == 2:
-        return module
-    if isinstance(module, nn.Conv2d) and module.groups == 1 and len(wiring.shapes[node]) == 4:
-        return module
-    return None
+    linear = isinstance(module, nn.Linear | Compact)
+    convolution = isinstance(module, nn.Conv2d) and module.groups == 1
+    shape: tuple[int, ...] = wiring.shapes.get(node, ())
+    fits = (linear and len(shape) == 2) or (convolution and len(shape) == 4)
+    return shape[1] if fits else None
 
 
 def _activated(wiring: Wiring, node: fx.Node, units: int) -> tuple[fx.Node | None, tuple[str, ...]]:
@@ -175,7 +184,7 @@ def _readers(
     wiring = wirings[role]
     for user in node.users:
         further: list[Reader] | None = None
-        if _layer(wiring, user) is not None:
+        if _units(wiring, user) is not None:
             further = [Reader(role, str(user.target), start, width)]
         elif isinstance(wiring.module(user), TRANSPARENT):
             further = _readers(wirings, role, user, start, width)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-CHUNK = 1 << 20
-"""Positions drawn at a time (8 MB of each temporary)."""
+CHUNK = 1 << 18
+"""Positions drawn at a time (2 MB of each temporary)."""
 
 
 def exact_mask(size: int, count: int, generator: torch.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, final
 
 from core.api import UserError
@@ -49,13 +49,15 @@ class RandomMasks:
 
     def draw(
         self, parameters: Mapping[str, Tensor], generator: torch.Generator
-    ) -> dict[str, Tensor]:
+    ) -> Iterator[tuple[str, Tensor]]:
+        """One mask after the other, each drawn when it is asked for."""
         shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-        return {
-            name: self._draw_one(shapes[name], density, generator)
-            for name, density in self.densities(shapes).items()
+        densities = self.densities(shapes)
+        return (
+            (name, self._draw_one(shapes[name], density, generator))
+            for name, density in densities.items()
             if density < 1.0
-        }
+        )
 
     def _draw_one(self, shape: Shape, density: float, generator: torch.Generator) -> Tensor:
         size = 1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from plugins.networks import DrqOptions, encoded_side
 from plugins.networks.initialisers import convolution, linear, orthogonal
-from plugins.networks.modules import Actor, Critic, Member
+from plugins.networks.modules import Actor, Chain, Critic, Member
 
 
 @final
@@ -53,9 +53,7 @@ class DrqNetworks:
 
     def actor(self, heads: Mapping[str, int]) -> nn.Module:
         hidden = self._options.actor.hidden
-        trunk = nn.Sequential(
-            *self._projection(), *_hidden_layers(self._options.feature_dim, hidden)
-        )
+        trunk = Chain(*self._projection(), *_hidden_layers(self._options.feature_dim, hidden))
         return Actor(trunk, {name: linear(hidden, n, orthogonal()) for name, n in heads.items()})
 
     def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module:
@@ -65,7 +63,7 @@ class DrqNetworks:
 
     def _member(self, inputs: int, outputs: int) -> Member:
         hidden = self._options.critic.hidden
-        trunk = nn.Sequential(*_hidden_layers(inputs, hidden))
+        trunk = Chain(*_hidden_layers(inputs, hidden))
         return Member(trunk, linear(hidden, outputs, orthogonal()))
 
     def _projection(self) -> tuple[nn.Module, ...]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from plugins.networks import MlpOptions
 from plugins.networks.initialisers import linear, orthogonal
-from plugins.networks.modules import Actor, Critic, Member
+from plugins.networks.modules import Actor, Chain, Critic, Member
 from plugins.networks.normalise import RunningNormaliser
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -55,11 +55,11 @@ class MlpNetworks:
         hidden = self._options.critic.hidden
         return Member(self._trunk(inputs, hidden), linear(hidden[-1], outputs, orthogonal()))
 
-    def _trunk(self, inputs: int, hidden: tuple[int, ...]) -> nn.Sequential:
+    def _trunk(self, inputs: int, hidden: tuple[int, ...]) -> Chain:
         layers: list[nn.Module] = []
         for before, after in pairwise((inputs, *hidden)):
             layers.append(linear(before, after, orthogonal(math.sqrt(2.0))))
             if self._options.layer_norm:
                 layers.append(nn.LayerNorm(after))
             layers.append(ACTIVATIONS[self._options.activation]())
-        return nn.Sequential(*layers)
+        return Chain(*layers)

@@ -13,6 +13,16 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from core.api import in_turn
+
+
+@final
+class Chain(nn.Sequential):
+    """Layers in turn, as ``nn.Sequential``; a backend may run several of them at once."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return in_turn(x, *self)
+
 
 @final
 class Actor(nn.Module):

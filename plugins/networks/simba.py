@@ -12,6 +12,7 @@ from typing import final
 
 from torch import Tensor, nn
 
+from core.api import in_turn
 from plugins.networks import SimbaOptions, SimbaSize
 from plugins.networks.initialisers import he_truncated_, linear, orthogonal
 from plugins.networks.modules import Actor, Critic, Member
@@ -35,7 +36,7 @@ class Block(nn.Module):
         self.contract = linear(EXPANSION * width, width, he_truncated_)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.contract(self.activation(self.expand(self.norm(x))))  # type: ignore[no-any-return]
+        return x + in_turn(self.norm(x), self.expand, self.activation, self.contract)
 
 
 def trunk(inputs: int, size: SimbaSize) -> nn.Sequential:

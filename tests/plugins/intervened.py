@@ -101,15 +101,25 @@ class HalfOfEach:
         }
 
 
-def make_agent(kind: str, *, masked: bool = True, fuse: bool = False, seed: int = 0) -> Agent:
-    """An agent as an experiment wires it."""
+def make_agent(
+    kind: str,
+    *,
+    masked: bool = True,
+    fuse: bool = False,
+    seed: int = 0,
+    execution: Any = None,
+    scheme: Any = None,
+    count: int = 1,
+) -> Agent:
+    """An agent as an experiment wires it; ``execution`` is ``masked`` unless given."""
     loss_name, loss_options, network_name, network_options, spec, name, options = KINDS[kind]
     torch.manual_seed(seed)
     context = NetworkContext(spec)
     networks = build(register_networks(), network_options, context, network_name)
-    execution, masks = make_execution(), MaskSet(1)
-    parts = MaskedParts(networks, masks, [HalfOfEach()] if masked else [], execution, CPU)
-    loss = build(register_losses(), loss_options, LossContext(spec, parts, CPU), loss_name)
+    execution, masks = execution or make_execution(), MaskSet(1)
+    schemes = [scheme or HalfOfEach()] if masked else []
+    parts = MaskedParts(networks, masks, schemes, execution, CPU)
+    loss = build(register_losses(), loss_options, LossContext(spec, parts, CPU, count), loss_name)
     make = build(register_optimizers(), options, OptimizerContext(CPU), name)
     learner = Learner(loss, make, execution, CPU)
     if fuse:
@@ -136,10 +146,10 @@ def transitions(spec: EnvironmentSpec, size: int = 16, seed: int = 0) -> TensorD
     return batch
 
 
-def train(agent: Agent, updates: int, seed: int = 0) -> None:
+def train(agent: Agent, updates: int, seed: int = 0, count: int = 1) -> None:
     """Learn from random transitions; the same for the same seed."""
     torch.manual_seed(seed)
-    size = 16 if agent.loss.targets else 1
+    size = 16 if agent.loss.targets else count
     for update in range(updates):
         batch = transitions(agent.spec, size, 100 * seed + update)
         agent.loss.observe(batch["observation"], torch.zeros(size, dtype=torch.bool))

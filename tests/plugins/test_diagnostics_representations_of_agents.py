@@ -68,7 +68,8 @@ def make_agent(kind):
     networks = build(register_networks(), sizes, NetworkContext(spec), network)
     parts = MaskedParts(networks, masks, [scheme], execution, CPU)
     context = LossContext(spec, parts, CPU)
-    learner = SimpleNamespace(loss=build(register_losses(), options, context, loss), steps=[])
+    built = build(register_losses(), options, context, loss)
+    learner = SimpleNamespace(loss=built, steps=[], execution=execution)
     return Agent(spec, parts, masks, learner, CPU)
 
 

@@ -149,7 +149,7 @@ def test_units_are_followed_through_joins():
     assert paths(network) == {"left": [("head", 2, 1)], "right": [("head", 6, 1)]}
     layers = hidden_layers({"critic": Wiring(network, (torch.zeros(1, 3),))})
     units = torch.tensor([False, True, False, False, True])
-    read = layers[1].readers[0].inputs(units, network.head.weight)
+    read = layers[1].readers[0].inputs(units, network.head.in_features)
     assert read.nonzero().flatten().tolist() == [7, 10]
 
 

@@ -25,6 +25,11 @@ def build(name: str, **options: object) -> MaskScheme:
     return component.build(component.options(**options), MaskContext())
 
 
+def drawn(scheme: MaskScheme, shapes: dict[str, Shape], generator: torch.Generator):
+    """All masks at once; schemes give them one by one."""
+    return dict(scheme.draw(empty(shapes), generator))
+
+
 def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -118,7 +123,7 @@ def test_bernoulli_entries_are_independent():
 @given(sparsity=st.floats(0.05, 0.9), seed=st.integers(0, 1000))
 def test_masks_keep_the_nearest_number(name, sparsity, seed):
     parameters = empty(SMALL)
-    masks = build(name, sparsity=sparsity).draw(parameters, rng(seed))
+    masks = drawn(build(name, sparsity=sparsity), SMALL, rng(seed))
     rule = {"erdos_renyi": erdos_renyi, "uniform": uniform}[name]
     densities = expected_densities(SMALL, sparsity, rule=rule)
     assert set(masks) == {n for n, density in densities.items() if density < 1}
@@ -131,9 +136,7 @@ def test_masks_keep_the_nearest_number(name, sparsity, seed):
 
 def test_the_seed_decides_the_mask():
     scheme = build("erdos_renyi", sparsity=0.8)
-    parameters = empty(SMALL)
-    first, same = scheme.draw(parameters, rng(0)), scheme.draw(parameters, rng(0))
-    other = scheme.draw(parameters, rng(1))
+    first, same, other = (drawn(scheme, SMALL, rng(seed)) for seed in (0, 0, 1))
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)
 
@@ -143,34 +146,34 @@ def test_only_the_generator_is_drawn_from(draw):
     torch.manual_seed(5)
     before, generator = torch.get_rng_state(), rng()
     start = generator.get_state()
-    build("erdos_renyi", sparsity=0.8, draw=draw).draw(empty(SMALL), generator)
+    drawn(build("erdos_renyi", sparsity=0.8, draw=draw), SMALL, generator)
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.equal(generator.get_state(), start)
 
 
 def test_bernoulli_scheme_scatters_around_the_exact_count():
-    exact = build("uniform", sparsity=0.5).draw(empty(SMALL), rng())["up.weight"].sum()
+    exact = drawn(build("uniform", sparsity=0.5), SMALL, rng())["up.weight"].sum()
     scheme = build("uniform", sparsity=0.5, draw="bernoulli")
     generator = rng()
-    counts = [int(scheme.draw(empty(SMALL), generator)["up.weight"].sum()) for _ in range(100)]
+    counts = [int(drawn(scheme, SMALL, generator)["up.weight"].sum()) for _ in range(100)]
     assert len(set(counts)) > 20
     assert abs(sum(counts) / 100 - int(exact)) < 5 * math.sqrt(800 / 4 / 100)
 
 
 @pytest.mark.parametrize("name", ["erdos_renyi", "uniform"])
 def test_no_sparsity_means_no_masks(name):
-    assert build(name, sparsity=0.0).draw(empty(SMALL), rng()) == {}
+    assert drawn(build(name, sparsity=0.0), SMALL, rng()) == {}
 
 
 def test_none_means_no_masks():
     scheme = COMPONENTS["none"].build(NoMaskOptions("critic"), MaskContext())
-    assert scheme.draw(empty(SMALL), rng()) == {}
+    assert drawn(scheme, SMALL, rng()) == {}
     assert scheme.target == "critic"
 
 
 def test_an_exact_draw_keeps_at_least_one():
     shapes: dict[str, Shape] = {"big": (500, 500), "tiny": (1, 3)}
-    masks = build("uniform", sparsity=0.95).draw(empty(shapes), rng())
+    masks = drawn(build("uniform", sparsity=0.95), shapes, rng())
     assert int(masks["tiny"].sum()) == 1
 
 
@@ -188,7 +191,7 @@ def test_a_pattern_that_fits_nothing_is_a_mistake_unless_for_all_networks():
     options = {"sparsity": 0.5, "dense": ("haed",)}
     with pytest.raises(UserError, match=r"'haed' of dense fits no parameter; they are conv"):
         build("erdos_renyi", target="actor", **options).draw(empty(SMALL), rng())
-    assert build("erdos_renyi", target="all", **options).draw(empty(SMALL), rng())
+    assert drawn(build("erdos_renyi", target="all", **options), SMALL, rng())
 
 
 @pytest.mark.parametrize(
@@ -205,3 +208,18 @@ def test_options_out_of_range(field, make):
     with pytest.raises(OptionError) as caught:
         make()
     assert caught.value.field == field
+
+
+def test_masks_are_drawn_one_by_one():
+    generator = rng()
+    start, masks = (
+        generator.get_state(),
+        build("uniform", sparsity=0.5).draw(empty(SMALL), generator),
+    )
+    assert torch.equal(generator.get_state(), start)
+    first, _ = next(iter(masks))
+    assert first == "conv.weight"
+    after_one = generator.get_state()
+    assert not torch.equal(after_one, start)
+    assert [name for name, _ in masks] == ["up.weight", "head.weight"]
+    assert not torch.equal(generator.get_state(), after_one)

@@ -15,7 +15,9 @@ import torch
 
 from core import (
     api,
+    chaining,
     commands,
+    compact,
     component,
     contexts,
     examining,
@@ -28,6 +30,7 @@ from core.cli import main
 from core.cli.resume import CHANGEABLE
 from core.component import AnyComponent
 from core.config import load, resolve
+from core.masks import PackedMasks
 from core.plugins import load_plugins
 from tests.conftest import PRESETS
 from tests.pages import DOCS, blocks, first_column, text
@@ -118,7 +121,7 @@ def test_hooks_and_contracts_have_their_exact_signatures() -> None:
     specs = contracts(Path(hookspecs.__file__).read_text())
     assert functions == specs["Offers"] + specs["Watches"]
     real: dict[str, list[str]] = {}
-    for module in (protocols, learning, contexts, examining, studies, commands):
+    for module in (protocols, learning, chaining, compact, contexts, examining, studies, commands):
         real |= contracts(Path(module.__file__).read_text())
     real["Component"] = contracts(Path(component.__file__).read_text())["Component"]
     assert written == real
@@ -315,7 +318,7 @@ def test_the_tutorials_mask_is_drawn_and_trains(
     short += ["evaluation.final_episodes=1"]
     assert main(["run", "fan_in.yaml", *short, *plugin, "--run-dir", "run"]) == 0
     state = torch.load("run/checkpoint/state.pt", weights_only=True)
-    mask = state["masks"]["masks"]["actor"]["trunk.blocks.0.expand.weight"]
+    mask = PackedMasks.restored(state["masks"]["masks"]["actor"])["trunk.blocks.0.expand.weight"]
     assert (mask.sum(1) == 6).all()
     weight = state["learner"]["loss"]["actor.trunk.blocks.0.expand.weight"]
     assert weight[~mask].eq(0).all()

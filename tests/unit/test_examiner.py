@@ -13,6 +13,7 @@ import torch
 
 from core.api import BatchOptions
 from core.cli import main
+from core.masks import PackedMasks
 
 PLUGIN = """
 import numpy as np, torch
@@ -209,7 +210,7 @@ def test_an_intervention_changes_the_agent_and_masks_survive(
     a, b = learner(plain), learner(nudged)
     assert not same(a["learner"]["loss"], b["learner"]["loss"])
     assert [line["step"] for line in lines(nudged, "nudge/")] == [330]
-    for name, mask in b["masks"]["masks"]["critic"].items():
+    for name, mask in PackedMasks.restored(b["masks"]["masks"]["critic"]).items():
         weight = b["learner"]["loss"][f"critic.{name}"]
         assert not weight[~mask].any()
     before = [line for line in lines(plain, "loss/") if line["step"] < 330]

@@ -27,6 +27,8 @@ SAC = ["loss=sac", "network={name: mlp, normalise: true}", "optimizer={name: ada
 KINDS = {
     "compiled": [SPARSE],
     "phases": [SPARSE, PHASES],
+    "kept weights": [SPARSE, "execution=sparse"],
+    "phases on kept weights": [SPARSE, "execution={name: sparse, native: false}"],
     "three environments": ["environment.count=3"],
     "bootstrapping at time limits": ["loss.truncation=bootstrap", "network.time_input=false"],
     "adaptive": ["optimizer={name: adaptive_obgd}"],

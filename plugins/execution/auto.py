@@ -1,0 +1,195 @@
+"""Each masked layer compact or masked, whichever is faster here."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+
+from plugins.execution import choosing, kernels, library, machine
+from plugins.execution.chains import recognise
+from plugins.execution.choosing import Choice, LayerShape, Setting
+from plugins.execution.conversion import convertible
+from plugins.execution.sparse import Sparse
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from core.api import RowNetwork
+    from plugins.execution import AutoOptions
+
+FORMS = ("compact", "masked")
+
+
+def setting(device: torch.device, batch: int) -> Setting:
+    """What a choice hangs on besides the layers: this machine, as it is set now."""
+    missing = kernels.available()
+    if missing is None and batch == 1 and library.path() is None:
+        missing = "for one row at a time were not built"
+    return Setting(batch, device=device.type, missing=missing, matrix_units=machine.fast_dense())
+
+
+def choose(chain: tuple[LayerShape, ...], where: Setting, *, trials: bool = True) -> Choice:
+    """The form for layers that run one after the other: by rule, or by a trial.
+
+    Without ``trials`` the likelier one where the rule is unsure.
+    """
+    choice = choosing.by_rule(chain, where)
+    if choice is not None:
+        return choice
+    if not trials:
+        return choosing.by_guess(chain, where)
+    from plugins.execution.trials import trial
+
+    return choosing.by_trial(chain, where, trial(chain, where.batch))
+
+
+def choose_here(chain: tuple[LayerShape, ...], batch: int) -> Choice:
+    """The form on this machine's CPU, as it is set now."""
+    return choose(chain, setting(torch.device("cpu"), batch))
+
+
+@final
+class Auto:
+    """``sparse`` for the layers where it is faster, ``masked`` for others.
+
+    Implements ``Execution``. Choices are made when a network is attached, and stay when its
+    masks change.
+    """
+
+    def __init__(self, options: AutoOptions, where: Setting, before: Mapping[str, Any]) -> None:
+        """A backend without networks yet; ``before`` is what an earlier process reported."""
+        self._trials, self._native = options.trials, options.native
+        self._where = where
+        self._before = _usable(before, where)
+        self._layers: dict[str, dict[str, Any]] = {}
+        self._compact: set[str] = set()
+        self._backend = Sparse(rows=options.native, wanted=self._wanted)
+
+    def attach(self, module: nn.Module, masks: Mapping[str, Tensor], role: str = "") -> nn.Module:
+        """Choose, and put the masks in force.
+
+        Raises:
+            KeyError: a mask names no parameter of the module.
+        """
+        entries = self._entries(module, masks, role)
+        self._compact = {name for name, entry in entries.items() if entry["choice"] == "compact"}
+        self._layers |= {_title(role, name): entry for name, entry in entries.items()}
+        return self._backend.attach(module, masks, role)
+
+    def _wanted(self, name: str, shape: torch.Size, density: float) -> bool:
+        return name in self._compact
+
+    def _entries(
+        self, module: nn.Module, masks: Mapping[str, Tensor], role: str
+    ) -> dict[str, dict[str, Any]]:
+        """What the report says of each masked parameter: of ``role``, in the masks' order."""
+        own = {name for name, _ in module.named_parameters()}
+        where = replace(self._where, rows=self._native and recognise(module) is not None)
+        choices, shapes = {}, {}
+        described: dict[str, dict[str, Any]] = {}
+        for name in masks:
+            mask = masks[name]  # each look-up may unpack it: one at a time
+            described[name] = {"shape": list(mask.shape), "density": _density(mask)}
+            reason = choosing.unsuitable(mask, name in own and convertible(module, name))
+            if reason is None:
+                shapes[name] = choosing.shape_of(mask)
+            else:
+                choices[name] = Choice("masked", reason)
+        for names in choosing.chains(shapes, where):
+            choice = self._before_of(role, names) or self._choose(
+                tuple(shapes[n] for n in names), where
+            )
+            choices |= dict.fromkeys(names, choice)
+        return {
+            name: {"choice": choices[name].form, "reason": choices[name].reason, **described[name]}
+            for name in masks
+        }
+
+    def _before_of(self, role: str, names: Sequence[str]) -> Choice | None:
+        """What an earlier process of the run chose for these layers, if for all the same."""
+        found = [self._before.get(_title(role, name)) for name in names]
+        return found[0] if len(set(found)) == 1 else None
+
+    def _choose(self, chain: tuple[LayerShape, ...], where: Setting) -> Choice:
+        if where.missing is not None and where.device == "cpu":
+            otherwise = choosing.by_rule(chain, replace(where, missing=None))
+            if otherwise is None or otherwise.form == "compact":
+                _warn_of(where.missing)
+        return choose(chain, where, trials=self._trials)
+
+    def constrain_gradients(
+        self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]
+    ) -> None:
+        """Zero in place the gradients of removed weights that are held dense."""
+        self._backend.constrain_gradients(parameters, gradients)
+
+    def reapply(self) -> None:
+        """Put every removed weight that is held dense back to zero."""
+        self._backend.reapply()
+
+    def remask(
+        self,
+        networks: Sequence[nn.Module],
+        masks: Mapping[str, Tensor],
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        """See :meth:`core.api.Execution.remask`; layers keep the form that they have."""
+        self._backend.remask(networks, masks, optimizers)
+
+    def row(self, module: nn.Module) -> RowNetwork | None:
+        """See :meth:`core.api.Execution.row`."""
+        return self._backend.row(module)
+
+    def defer(self) -> None:
+        """See :meth:`core.api.Execution.defer`."""
+        self._backend.defer()
+
+    def settle(self) -> None:
+        """See :meth:`core.api.Execution.settle`."""
+        self._backend.settle()
+
+    def report(self) -> Mapping[str, Any]:
+        """What it chose for every masked parameter, why, and what that hung on."""
+        where = self._where
+        return {
+            "backend": "auto",
+            "device": where.device,
+            "batch_size": where.batch,
+            "index_bytes": self._backend.index_bytes,
+            **machine.description(),
+            "layers": self._layers,
+        }
+
+
+def _usable(before: Mapping[str, Any], where: Setting) -> dict[str, Choice]:
+    """Choices of an earlier process by parameter: none where they were of something else."""
+    if (before.get("backend"), before.get("device")) != ("auto", where.device):
+        return {}
+    return {
+        name: Choice(layer["choice"], layer.get("reason", "as before"))
+        for name, layer in before.get("layers", {}).items()
+        if layer.get("choice") in FORMS
+    }
+
+
+def _title(role: str, name: str) -> str:
+    return f"{role}.{name}" if role else name
+
+
+def _density(mask: Tensor) -> float:
+    return round(mask.count_nonzero().item() / mask.numel(), 6)
+
+
+@functools.cache
+def _warn_of(missing: str) -> None:
+    warnings.warn(
+        f"compiled kernels {missing}: layers that they would speed up stay dense, held at zero "
+        "where removed. Install a C++ compiler, then install openwork again",
+        RuntimeWarning,
+        stacklevel=4,
+    )

@@ -1,0 +1,62 @@
+"""The pages on sparse execution say what the code does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.cli import main
+from core.config import load, resolve
+from core.experiment import build_agent, build_environments
+from core.plugins import load_plugins
+from tests.pages import blocks, text
+
+PAGE = "how-to/sparse-execution.md"
+
+
+@pytest.fixture
+def run(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A short sparse run at the place that the page names."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", str(tiny), "execution=sparse", "--run-dir", "runs/mine"]) == 0
+    return tmp_path / "runs" / "mine"
+
+
+def executed(code: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(compile(code, PAGE, "exec"), names)
+    return names
+
+
+def test_a_sparse_actor_is_loaded_in_plain_pytorch_as_the_page_does(run: Path) -> None:
+    plain, own = blocks(PAGE, "python")
+    stored = torch.load(run / "checkpoint" / "state.pt", weights_only=True)["learner"]["loss"]
+    assert stored["actor.trunk.blocks.0.expand.weight"].ndim == 1
+    actor, weights = executed(plain)["actor"], executed(own)["weights"]
+
+    config = resolve(load([run / "resolved.yaml"], ["execution=masked"]), load_plugins())
+    agent = build_agent(config, build_environments(config).spec, torch.device("cpu"))
+    network = agent.parts.modules["actor"]
+    network.load_state_dict(actor, strict=True)
+    masks = agent.masks.masks["actor"]
+    for name, parameter in network.named_parameters():
+        assert weights[f"actor.{name}"].equal(parameter)
+        if name in masks:
+            assert parameter[~masks[name]].eq(0).all()
+            assert parameter[masks[name]].equal(stored[f"actor.{name}"])
+
+
+def test_a_run_goes_on_with_another_backend_as_the_page_says(run: Path) -> None:
+    assert main(["resume", str(run), "frames=700", "execution=masked"]) == 0
+
+
+def test_the_verb_and_its_arguments_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench-execution", "--help"])
+    shown, page = capsys.readouterr().out, text("reference/command-line.md")
+    for option in ("--widths", "--sparsity", "--batch", "--threads", "--blocks", "--seconds"):
+        assert option in shown
+        assert f"`{option}" in page
