@@ -19,6 +19,10 @@ nox.options.default_venv_backend = "venv"
 
 CONSTRAINTS = ("-c", "constraints.txt")
 GL_PACKAGES = ("libegl1", "libgl1-mesa-dri", "libosmesa6")
+BENCHMARKS = (
+    *("collecting", "replay", "update", "execution"),
+    *("streaming", "describing", "diagnostics"),
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -95,7 +99,7 @@ def bench(session: nox.Session) -> None:
     """All benchmarks, one after the other."""
     install(session)
     ensure_rendering(session)
-    for name in ("collecting", "replay", "update", "streaming", "describing", "diagnostics"):
+    for name in BENCHMARKS:
         session.run("python", f"bench/{name}.py", *session.posargs)
 
 
