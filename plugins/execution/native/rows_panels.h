@@ -270,10 +270,14 @@ INLINE double accumulate_panel(const Step &step, const Pass &pass, const Panel &
             if (descend) {
                 __builtin_prefetch(weight + i + AHEAD);
                 store(found.entries + i, g * some(weight + i, n));
+                // The vector before: adding it up keeps other units busy than this one does.
+                if (i > 0) scatter(below + panel.first, columns + i - LANES,
+                                   found.entries + i - LANES, LANES);
             }
         }
         sum += static_cast<double>(total(norm));
-        if (descend) scatter(below + panel.first, columns, found.entries, size);
+        const int64_t left = size > 0 ? (size - 1) / LANES * LANES : 0;
+        if (descend) scatter(below + panel.first, columns + left, found.entries + left, size - left);
     }
     return sum;
 }
