@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "processor.h"
 #include "sparse_parallel.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -26,7 +27,6 @@ typedef void (*Pass)(const Chain &);
 struct Version {
     Pass forward_float, backward_float, forward_double, backward_double;
 };
-
 
 namespace plain {
 #define VECTOR_BYTES 16
@@ -84,19 +84,9 @@ namespace avx512 {
 
 static const Version *const VERSIONS[] = {&plain::VERSION, &avx2::VERSION, &avx512::VERSION};
 
-static int64_t best_version() {
-    __builtin_cpu_init();
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                   __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
-               ? 2
-               : 1;
-}
-
 #else
 
 static const Version *const VERSIONS[] = {&plain::VERSION};
-static int64_t best_version() { return 0; }
 
 #endif
 
