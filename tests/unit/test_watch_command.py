@@ -44,6 +44,8 @@ class Terminal:
             stderr=theirs,
             env=environment | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
             start_new_session=True,
+            # As a terminal starts it: what runs in the background of a script ignores Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(theirs)
         self._end = ours
