@@ -37,6 +37,8 @@ class Terminal:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         gone = {"COLUMNS", "LINES", "NO_COLOR", "TTY_COMPATIBLE", "FORCE_COLOR"}
         environment = {k: v for k, v in os.environ.items() if k not in gone}
+        # As a terminal starts it: what runs in the background of a script ignores Ctrl-C.
+        previous = signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "core", "watch", *arguments],
             stdin=theirs,
@@ -44,9 +46,8 @@ class Terminal:
             stderr=theirs,
             env=environment | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
             start_new_session=True,
-            # As a terminal starts it: what runs in the background of a script ignores Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        signal.signal(signal.SIGINT, previous)
         os.close(theirs)
         self._end = ours
         self.output = b""
