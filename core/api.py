@@ -72,6 +72,9 @@ from core.protocols import MaskScheme as MaskScheme
 from core.protocols import Networks as Networks
 from core.protocols import Normaliser as Normaliser
 from core.protocols import Sampled as Sampled
+from core.pruning import DynamicMasks as DynamicMasks
+from core.pruning import MaskView as MaskView
+from core.pruning import Stateful as Stateful
 from core.readable import readable_time as readable_time
 from core.studies import COLOURS as COLOURS
 from core.studies import RUNS as RUNS

@@ -56,6 +56,7 @@ def save(run_dir: Path, experiment: Experiment, episodes: EpisodeTracker, metric
         "episodes": episodes.state_dict(),
         "data": data,
         "examiner": experiment.examiner.state_dict(),
+        "topology": experiment.agent.topology.state_dict(),
         "recent": experiment.recent.state_dict(),
         "counters": asdict(experiment.counters),
         "metrics": metrics,
@@ -105,6 +106,8 @@ def restore(
     if "examiner" in state:  # runs of before there were diagnostics can go on
         experiment.examiner.load_state_dict(state["examiner"])
         experiment.recent.load_state_dict(state["recent"])
+    if "topology" in state:  # likewise of before masks changed
+        experiment.agent.topology.load_state_dict(state["topology"])
     experiment.data.load(run_dir / FOLDER / "data", state["data"])
     for name, value in state["counters"].items():
         setattr(experiment.counters, name, value)

@@ -7,7 +7,9 @@ works with dense layers alike.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -76,3 +78,21 @@ def stored(network: nn.Module, name: str, tensor: Tensor) -> Tensor:
 def assign_dense(network: nn.Module, name: str, matrix: Tensor) -> None:
     """Copy a dense tensor into the parameter ``name``; entries that are not kept are dropped."""
     network.get_parameter(name).data.copy_(stored(network, name, matrix.detach()))
+
+
+@contextmanager
+def substituted(module: nn.Module, make: Callable[[Any], nn.Module]) -> Iterator[None]:
+    """Inside, ``make(layer)`` stands in for every compact layer within ``module``."""
+    found = [
+        (parent, name, layer)
+        for parent in module.modules()
+        for name, layer in parent.named_children()
+        if isinstance(layer, Compact)
+    ]
+    try:
+        for parent, name, layer in found:
+            setattr(parent, name, make(layer))
+        yield
+    finally:
+        for parent, name, layer in found:
+            setattr(parent, name, layer)

@@ -36,7 +36,10 @@ class NetworkContext:
 
 @dataclass(frozen=True)
 class MaskContext:
-    """Empty on purpose: a mask follows from its options, the shapes and the generator."""
+    """What a schedule of masks may follow from; masks themselves follow from the shapes."""
+
+    frames: int = 0
+    """Environment frames that the run is to train for."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.compact import Compact
+from core.compact import substituted
 from core.contexts import OptimizerContext
 from core.footprint import Footprint, footprint
 from core.summary import count_parameters
@@ -182,19 +182,8 @@ def dense_products(module: nn.Module) -> Iterator[None]:
 
     What they give is of the right shape and nothing more. No dense matrix outlives its product.
     """
-    found = [
-        (parent, name, layer)
-        for parent in module.modules()
-        for name, layer in parent.named_children()
-        if isinstance(layer, Compact)
-    ]
-    try:
-        for parent, name, layer in found:
-            setattr(parent, name, DenseProduct(layer))
+    with substituted(module, DenseProduct):
         yield
-    finally:
-        for parent, name, layer in found:
-            setattr(parent, name, layer)
 
 
 def _differentiate(agent: Agent, batch: TensorDict) -> None:

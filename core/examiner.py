@@ -16,7 +16,7 @@ from core.randomness import derived_seed, seed_everything, untouched_randomness
 if TYPE_CHECKING:
     from numpy import ndarray
 
-    from core.examining import Diagnostic, Intervention, Probe, Subject
+    from core.examining import BatchOptions, Diagnostic, Intervention, Probe, Subject
 
 
 @dataclass
@@ -53,12 +53,14 @@ class Examiner:
         interventions: Iterable[tuple[str, Intervention]],
         seed: int,
         sampled: bool = True,
+        asked: Iterable[BatchOptions | None] = (),
     ) -> None:
-        """``sampled``: the data source can be drawn from."""
+        """``sampled``: the data source can be drawn from; ``asked``: batches of mask schemes."""
         self.diagnostics = dict(diagnostics)
         self.interventions = list(interventions)
         self._seed = seed
         self._recent = ("recent",) if sampled else ("recent", "auto")
+        self._asked = [*asked, *(intervention.batch for _, intervention in self.interventions)]
         self._measured: dict[str, int] = {}
         self._intervened = [0] * len(self.interventions)
         self._next = 0.0
@@ -68,7 +70,7 @@ class Examiner:
     def recent(self) -> int:
         """How many of the last transitions are to be kept for it."""
         wanted = [diagnostic.batch for diagnostic in self.diagnostics.values()]
-        wanted += [intervention.batch for _, intervention in self.interventions]
+        wanted += self._asked
         return max((b.size for b in wanted if b and b.source in self._recent), default=0)
 
     def wants_recent(self, frame: int, end: int, frames_each: int) -> bool:
@@ -79,7 +81,7 @@ class Examiner:
         size = self.recent
         if not size:
             return False
-        if any(i.batch and i.batch.source in self._recent for _, i in self.interventions):
+        if any(batch and batch.source in self._recent for batch in self._asked):
             return True
         return frame + size * frames_each >= min(self._next, end)
 

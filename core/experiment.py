@@ -29,6 +29,7 @@ from core.probing import AgentProbe
 from core.protocols import Sampled
 from core.randomness import derived_seed, seed_everything, untouched_randomness
 from core.recent import Recent
+from core.topology import Topology
 
 if TYPE_CHECKING:
     from torchrl.collectors import Collector
@@ -48,6 +49,7 @@ class Agent:
     masks: MaskSet
     learner: Learner
     device: torch.device
+    topology: Topology = field(default_factory=Topology)
 
     @property
     def loss(self) -> Any:
@@ -155,14 +157,15 @@ def build_agent(
     seed_everything(config.run.seed)
     networks = config.network.build(NetworkContext(spec))
     execution = execution or build_execution(config, device, chosen)
-    schemes = [selection.build(MaskContext()) for selection in config.masks]
+    schemes = [selection.build(MaskContext(config.run.frames)) for selection in config.masks]
     masks = MaskSet(config.run.mask_seed)
     parts = MaskedParts(networks, masks, schemes, execution, device)
     loss = config.loss.build(LossContext(spec, parts, device, config.count))
     parts.check_targets(schemes)
     make = config.optimizer.build(OptimizerContext(device))
     learner = Learner(loss.to(device), make, execution, device)
-    return Agent(spec, parts, masks, learner, device)
+    topology = Topology(parts.schemes, config.run.seed)
+    return Agent(spec, parts, masks, learner, device, topology)
 
 
 def build_data(config: RunConfig, agent: Agent, run_dir: Path | None) -> DataSource:
@@ -241,7 +244,8 @@ def build_examiner(
                     raise
                 left_out[name] = str(error)
         steps = [(s.component.name, s.build(context)) for s in config.interventions]
-    return Examiner(diagnostics, steps, config.run.seed, sampled), left_out
+    asked = agent.topology.batches
+    return Examiner(diagnostics, steps, config.run.seed, sampled, asked), left_out
 
 
 def _check_rendering(environments: Environments) -> None:

@@ -149,6 +149,13 @@ class Learner:
 
             self._run = Captured(self.step)
 
+    def recapture(self) -> None:
+        """Other masks are in force: what was captured of an update may have none of them."""
+        if self._run != self.step and self.device.type == "cuda":
+            from core.capture import Captured
+
+            self._run = Captured(self.step)
+
     def step(self, batch: TensorDictBase) -> Metrics:
         """All phases on one batch (keys: :class:`core.protocols.DataSource`)."""
         shared = self._prepare(batch)

@@ -67,6 +67,14 @@ class Intervened:
 
 
 @dataclass(frozen=True)
+class Remasked:
+    """The masks of a network changed."""
+
+    step: int
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """An evaluation ended."""
 
@@ -91,7 +99,7 @@ class Ended:
     outcome: str
 
 
-Event = Collected | Logged | Examined | Disabled | Intervened | Evaluated | Saved | Ended
+Event = Collected | Logged | Examined | Disabled | Intervened | Remasked | Evaluated | Saved | Ended
 
 
 class Run:
@@ -177,12 +185,20 @@ class Run:
             experiment.recent.extend(transitions)
         learner.loss.set_progress(experiment.policy.agent_steps)
         due = examiner.due(counters.frames)
+        changing = experiment.agent.topology.due(counters.frames)
         for batch in experiment.data.batches():
+            if changing:
+                yield from self._change_masks(changing)
+                changing = []
             if due:
                 yield from self._examine(due, functools.partial(learner.update, batch))
                 due = []
             else:
                 learner.update(batch)
+
+    def _change_masks(self, roles: list[str]) -> Iterator[Event]:
+        for scalars in self.experiment.agent.topology.change(roles, self.experiment.probe()):
+            yield Remasked(self.counters.frames, self._logged(scalars).scalars)
 
     def _due(self) -> Iterator[Event]:
         """What the frames reached call for: a log line, an evaluation, a checkpoint."""

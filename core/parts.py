@@ -87,6 +87,11 @@ class MaskedParts:
         self.modules[role] = self._execution.attach(module.to(self._device), masks, role)
         return self.modules[role]
 
+    @property
+    def schemes(self) -> dict[str, MaskScheme]:
+        """The scheme of each network that was built, by role."""
+        return {role: self._schemes[role] for role in self.modules if role in self._schemes}
+
     def check_targets(self, schemes: Sequence[MaskScheme]) -> None:
         """Raise :class:`UserError` for a mask whose network the loss never asked for."""
         for scheme in schemes:

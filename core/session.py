@@ -17,7 +17,7 @@ from rich.console import Console
 
 from core.contexts import LoggerContext, RunInfo
 from core.errors import RunStopped
-from core.loop import Disabled, Evaluated, Event, Examined, Intervened, Logged, Run, Saved
+from core.loop import Disabled, Evaluated, Event, Examined, Intervened, Logged, Remasked, Run, Saved
 from core.progress import ProgressView
 from core.record import amend_record
 
@@ -122,7 +122,7 @@ class Session:
                 if event.video is not None:
                     loggers.call("video", event.step, event.video)
                 self._tell("evaluated", step=event.step, metrics=event.scalars)
-            case Examined() | Intervened():
+            case Examined() | Intervened() | Remasked():
                 loggers.call("write", event.step, event.scalars)
             case Disabled():
                 self._disabled(event)

@@ -24,6 +24,7 @@ from core import (
     hookspecs,
     learning,
     protocols,
+    pruning,
     studies,
 )
 from core.cli import main
@@ -121,7 +122,10 @@ def test_hooks_and_contracts_have_their_exact_signatures() -> None:
     specs = contracts(Path(hookspecs.__file__).read_text())
     assert functions == specs["Offers"] + specs["Watches"]
     real: dict[str, list[str]] = {}
-    for module in (protocols, learning, chaining, compact, contexts, examining, studies, commands):
+    for module in (
+        *(protocols, pruning, learning, chaining, compact),
+        *(contexts, examining, studies, commands),
+    ):
         real |= contracts(Path(module.__file__).read_text())
     real["Component"] = contracts(Path(component.__file__).read_text())["Component"]
     assert written == real

@@ -1,0 +1,1 @@
+"""Conformance suites for plugins: what a plugin's author subclasses in five lines."""
