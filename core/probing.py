@@ -100,4 +100,8 @@ class AgentProbe:
 
     def reapply(self) -> None:
         self.agent.learner.execution.reapply()
-        self._batches.clear()  # features that an encoder gave before are no longer its own
+        self.forget()
+
+    def forget(self) -> None:
+        """The agent changed: features that an encoder gave before are no longer its own."""
+        self._batches.clear()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from core import portable
+from core.blame import accuse
 from core.compact import dense, dense_shape
 from core.dense_gradients import dense_gradients
 from core.masks import PackedMasks
@@ -68,9 +69,14 @@ class Topology:
             try:
                 changed = _checked(scheme.change(view), view)
             except Exception as error:
-                error.add_note(f"while the masks of '{role}' were to change at {probe.frame}")
+                what = f"while the masks of '{role}' were to change at frame {probe.frame}"
+                accuse(error, scheme).add_note(what)
                 raise
-        put_in_force(probe.agent, role, PackedMasks({**before, **changed}))
+        names = dict.fromkeys([*before, *changed])
+        after = PackedMasks((n, changed[n] if n in changed else before[n]) for n in names)
+        if after != before:
+            put_in_force(probe.agent, role, after)
+            probe.forget()
         return _report(role, view.shapes, before, changed)
 
     def state_dict(self) -> dict[str, Any]:
@@ -120,11 +126,12 @@ def put_in_force(agent: Agent, role: str, masks: PackedMasks) -> None:
     agent.learner.recapture()
 
 
-def _checked(changed: Mapping[str, Tensor], view: View) -> dict[str, Tensor]:
+def _checked(changed: Mapping[str, Tensor], view: View) -> PackedMasks:
+    """Packed here, where whoever made them is still known if they are no masks."""
     for name, mask in changed.items():
         if name not in view.shapes or mask.shape != view.shapes[name]:
             raise ValueError(f"mask of '{view.role}.{name}' does not fit a parameter of that name")
-    return {name: mask.cpu() for name, mask in changed.items()}
+    return PackedMasks(changed)
 
 
 def _report(

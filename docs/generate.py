@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import sys
-import textwrap
-import typing
 from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from core.component import AnyComponent
-from core.config.check import type_name
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
-from core.errors import OptionError
+from core.config.text import as_yaml
+from core.options_help import needs_by_default, options_of
 from core.plugins import Plugins
 
 PAGE = Path(__file__).parent / "reference" / "options.md"
@@ -50,63 +46,17 @@ be given. How to use them: {doc}`../how-to/reset-an-agent`.
 """What is to be said of a key besides its components."""
 
 
-def field_texts(kind: type) -> dict[str, str]:
-    """The docstring under each field of a class, those that it inherits included."""
-    texts: dict[str, str] = {}
-    for base in reversed(kind.__mro__):
-        if is_dataclass(base):
-            texts |= _own_texts(base)
-    return texts
-
-
-def _own_texts(kind: type) -> dict[str, str]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    texts: dict[str, str] = {}
-    for statement, after in zip(body.body, body.body[1:], strict=False):
-        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+def entries(kind: type) -> Iterator[str]:
+    """One definition per option."""
+    for option in options_of(kind):
+        text = _flowing(option.text)
+        if option.is_mapping:
+            if text:
+                yield f"`{option.name}`\n: a mapping. {text}\n"
             continue
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            texts[statement.target.id] = inspect.cleandoc(str(after.value.value))
-    return texts
-
-
-def entries(kind: type, defaults: Any = None, prefix: str = "") -> Iterator[str]:
-    """One definition per option; a nested dataclass gives its own fields, dotted."""
-    texts, hints = field_texts(kind), typing.get_type_hints(kind)
-    for field in fields(kind):
-        hint, name = hints[field.name], prefix + field.name
-        default = _default(field) if defaults is None else getattr(defaults, field.name)
-        if is_dataclass(hint) and isinstance(hint, type):
-            if field.name in texts:
-                yield f"`{name}`\n: a mapping. {_flowing(texts[field.name])}\n"
-            yield from entries(hint, None if default is MISSING else default, f"{name}.")
-            continue
-        given = "required" if default is MISSING else f"default `{_yaml(default)}`"
-        text = _flowing(texts.get(field.name, ""))
-        yield f"`{name}`\n: {type_name(hint)}, {given}. {text}".rstrip() + "\n"
-
-
-def _default(field: Field[Any]) -> Any:
-    if field.default is not MISSING:
-        return field.default
-    return MISSING if field.default_factory is MISSING else field.default_factory()
-
-
-def _yaml(value: Any) -> str:
-    """A default as a preset would write it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:_}" if value >= 10_000 else str(value)
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_yaml, value))}]"
-    if isinstance(value, float) and 0 < value < 1e-3:
-        digits, exponent = f"{value:e}".split("e")
-        return f"{float(digits)}e{int(exponent)}"
-    return str(value)
+        missing = option.default is MISSING
+        given = "required" if missing else f"default `{as_yaml(option.default)}`"
+        yield f"`{option.name}`\n: {option.kind}, {given}. {text}".rstrip() + "\n"
 
 
 def _flowing(text: str) -> str:
@@ -135,11 +85,10 @@ def _needs(component: AnyComponent) -> list[str]:
     words = inspect.getdoc(component.needs)
     assert words, f"{component.name}: the function of its needs has no docstring"
     depends = f"Needs: {_flowing(words).rstrip('.')}."
-    try:
-        by_default = sorted(component.needs(component.options()))
-    except (OptionError, TypeError):  # some option must be given
+    by_default = needs_by_default(component)
+    if by_default is None:
         return [depends]
-    shown = ", ".join(f"`{name}`" for name in by_default) or "nothing"
+    shown = ", ".join(f"`{name}`" for name in sorted(by_default)) or "nothing"
     return [f"{depends} With the defaults: {shown}."]
 
 

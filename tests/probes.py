@@ -25,6 +25,9 @@ class Held:
     def __init__(self, batch: TensorDictBase) -> None:
         self.held = batch
 
+    def __len__(self) -> int:
+        return len(self.held)
+
     def sample(self, size: int, seed: int) -> TensorDictBase:
         assert size <= len(self.held)
         return self.held[:size]

@@ -1,4 +1,4 @@
-"""Pruning schemes: which weights of a network live, decided once, before training."""
+"""Pruning schemes: which weights of a network live, before training or as it goes on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Counted = Literal["all", "kernels"]
 
 
 @dataclass(frozen=True)
-class RandomMaskOptions:
-    """Random masks of a fixed sparsity (Ma et al. 2025, section 2.2)."""
+class PruningOptions:
+    """How much is to be removed of which weights: what most schemes have in common."""
 
     sparsity: float
     """Share of parameters removed, in [0, 1); see ``counted`` for which are meant."""
@@ -26,9 +26,6 @@ class RandomMaskOptions:
     are ever pruned. ``all``: every parameter of the network, so biases and layer norms use
     up some of what may live (Ma et al. 2025, ``agents/sparse.py``); ``kernels``: those
     tensors alone."""
-    draw: Literal["exact", "bernoulli"] = "exact"
-    """``exact``: each kernel keeps exactly the nearest number of weights to its density, and
-    at least one. ``bernoulli``: each weight lives or not on its own (Ma et al. 2025)."""
     dense: tuple[str, ...] = ()
     """Patterns of parameters or modules to leave dense, as in fnmatch, such as ``heads.*``;
     they are left out of the count: ``sparsity`` is that of the rest."""
@@ -36,6 +33,15 @@ class RandomMaskOptions:
     def __post_init__(self) -> None:
         require(0 <= self.sparsity < 1, "sparsity", f"must be in [0, 1), got {self.sparsity}")
         require(self.target != "", "target", "must name a network, or be all")
+
+
+@dataclass(frozen=True)
+class RandomMaskOptions(PruningOptions):
+    """Random masks of a fixed sparsity (Ma et al. 2025, section 2.2)."""
+
+    draw: Literal["exact", "bernoulli"] = "exact"
+    """``exact``: each kernel keeps exactly the nearest number of weights to its density, and
+    at least one. ``bernoulli``: each weight lives or not on its own (Ma et al. 2025)."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,8 @@ def _build_none(options: NoMaskOptions, context: MaskContext) -> MaskScheme:
 @hookimpl
 def register_masks() -> list[Component[Any, MaskContext, MaskScheme]]:
     """The built-in pruning schemes."""
+    from plugins.masks import dynamic, static
+
     return [
         Component(
             "erdos_renyi",
@@ -83,4 +91,6 @@ def register_masks() -> list[Component[Any, MaskContext, MaskScheme]]:
             "uniform", RandomMaskOptions, _build_uniform, "random; every kernel has one density"
         ),
         Component("none", NoMaskOptions, _build_none, "every weight lives"),
+        *static.components(),
+        *dynamic.components(),
     ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, final
 
-from core.api import UserError
 from plugins.masks import RandomMaskOptions
-from plugins.masks.densities import InfeasibleError, Rule, Shape, expected_densities, matches
+from plugins.masks.densities import Rule, Shape
 from plugins.masks.draw import bernoulli_mask, exact_mask
+from plugins.masks.wanted import wanted_densities
 
 if TYPE_CHECKING:
     import torch
@@ -34,18 +34,7 @@ class RandomMasks:
         Raises:
             UserError: the sparsity is out of reach, or a pattern of ``dense`` fits nothing.
         """
-        o = self._options
-        self._check_patterns(shapes)
-        try:
-            return expected_densities(shapes, o.sparsity, o.counted, o.dense, self._rule)
-        except InfeasibleError as error:
-            problem = (
-                "there are no weights to prune"
-                if error.largest is None
-                else f"sparsity {o.sparsity:g} is out of reach: biases and norms stay dense; "
-                f"the largest possible is {error.largest:g}"
-            )
-            raise UserError(f"masks '{self._name}' for '{o.target}': {problem}") from error
+        return wanted_densities(self._name, self._options, self._rule, shapes)
 
     def draw(
         self, parameters: Mapping[str, Tensor], generator: torch.Generator
@@ -66,16 +55,6 @@ class RandomMasks:
         if self._options.draw == "bernoulli":
             return bernoulli_mask(size, density, generator).view(shape)
         return exact_mask(size, kept(size, density), generator).view(shape)
-
-    def _check_patterns(self, shapes: Mapping[str, Shape]) -> None:
-        if self.target == "all":  # a pattern may be meant for another network
-            return
-        for pattern in self._options.dense:
-            if not any(matches(name, (pattern,)) for name in shapes):
-                raise UserError(
-                    f"masks '{self._name}' for '{self.target}': the pattern '{pattern}' of "
-                    f"dense fits no parameter; they are {', '.join(shapes)}"
-                )
 
 
 def kept(size: int, density: float) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.cli import main
-from core.config import load, resolve
+from core.config import Selection, load, resolve
 from core.errors import UserError
 from core.plugins import Plugins
 from tests.conftest import PRESETS
@@ -47,6 +47,11 @@ UPDATED = {"replay": "loss/critic", "stream": "trace_norm/critic"}
 """A metric that only an update gives."""
 
 
+def changes(scheme: Selection) -> bool:
+    """Whether its masks change in training."""
+    return hasattr(scheme.options, "every")
+
+
 def name(path: Path) -> str:
     return str(path.relative_to(PRESETS))
 
@@ -80,11 +85,14 @@ def test_runs_to_its_end_at_toy_size(
     config = resolve(load([preset]), plugins)
     data, environment = config.data.component.name, config.environment.component.name
     small = SMALL[config.network.component.name]
-    overrides = [*SHORT, *SHORT_DATA[data], *SHORT_EPISODES[environment], *small]
+    masks = [f"masks.{i}.every=20" for i, scheme in enumerate(config.masks) if changes(scheme)]
+    overrides = [*SHORT, *SHORT_DATA[data], *SHORT_EPISODES[environment], *small, *masks]
     run = tmp_path / "run"
     assert main(["run", str(preset), str(LAPTOP[data]), *overrides, "--run-dir", str(run)]) == 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert any(UPDATED[data] in line for line in lines)
+    grown = [v for line in lines for key, v in line.items() if key.startswith("mask/grown/")]
+    assert bool(masks) == any(grown)
     assert lines[-1]["step"] == 160
     assert "eval/return" in lines[-1]
     assert (run / "videos" / "0000000160.mp4").stat().st_size > 0
