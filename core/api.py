@@ -6,6 +6,7 @@ Light at run time: importing it does not import torch.
 from core.chaining import Joining as Joining
 from core.chaining import in_turn as in_turn
 from core.commands import Catalogue as Catalogue
+from core.commands import Catalogues as Catalogues
 from core.commands import Command as Command
 from core.commands import CommandContext as CommandContext
 from core.commands import add_plugin_argument as add_plugin_argument
@@ -13,6 +14,7 @@ from core.compact import Compact as Compact
 from core.compact import assign_dense as assign_dense
 from core.compact import dense as dense
 from core.compact import dense_shape as dense_shape
+from core.compact import shaped_like as shaped_like
 from core.compact import stored as stored
 from core.component import AnyComponent as AnyComponent
 from core.component import Component as Component

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ from core.component import AnyComponent
 
 
 def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
-    """``--plugin FILE.py``, as every verb takes it that looks components up."""
+    """``--plugin``, ``--without``, ``--strict-plugins``: of every verb that looks components up."""
     parser.add_argument(
         "--plugin",
         action="append",
@@ -20,6 +20,17 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE.py",
         help="load a plugin from a file (may be repeated)",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave a plugin out: a distribution, an entry point, both as DISTRIBUTION:NAME, or "
+        "a plugin file's name (may be repeated)",
+    )
+    parser.add_argument(
+        "--strict-plugins", action="store_true", help="refuse to go on if a plugin is broken"
     )
 
 
@@ -47,9 +58,18 @@ class Catalogue(Protocol):
         """One of them; ``LookupError`` with the choices if there is none of that name."""
 
 
+class Catalogues(Protocol):
+    """Looks components up, as the arguments of :func:`add_plugin_argument` say."""
+
+    def __call__(
+        self, files: Sequence[Path] = (), *, without: Sequence[str] = (), strict: bool = False
+    ) -> Catalogue:
+        """What is installed, but for ``without``, and what these plugin files offer."""
+
+
 @dataclass(frozen=True)
 class CommandContext:
     """What a verb may need of the rest."""
 
-    catalogue: Callable[[Sequence[Path]], Catalogue]
-    """What is installed, and what these plugin files offer."""
+    catalogue: Catalogues
+    """What is installed, and what plugin files offer."""

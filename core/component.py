@@ -21,6 +21,12 @@ class Provider:
     """The distribution's version, or the first 12 digits of the file's SHA-256."""
     source: str
     """The module, entry point or file that was loaded."""
+    sha256: str | None = None
+    """Of a ``--plugin`` file, or of the sources of a package that is installed as editable."""
+    entry_point: str | None = None
+    """The entry point's name, of an installed plugin."""
+    editable: bool = False
+    """Installed in editable mode: the version says little about the code."""
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 
 
@@ -33,8 +35,28 @@ def require(condition: bool, field: str, problem: str) -> None:
     ``problem`` reads on from the field's name: ``require(0 <= s < 1, "sparsity",
     f"must be in [0, 1), got {s}")``.
     """
-    if not condition:
-        raise OptionError(field, problem)
+    if condition:
+        return
+    error, noted = OptionError(field, problem), _noted.get()
+    if noted is None:
+        raise error
+    noted.append(error)
+
+
+_noted: ContextVar[list[OptionError] | None] = ContextVar("_noted", default=None)
+
+
+@contextmanager
+def every_option_error() -> Iterator[list[OptionError]]:
+    """Within it :func:`require` notes what is wrong and goes on, so that all is found at once."""
+    noted: list[OptionError] = []
+    token = _noted.set(noted)
+    try:
+        yield noted
+    except OptionError as error:
+        noted.append(error)
+    finally:
+        _noted.reset(token)
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
+from core.blame import accuse
 from core.examining import Bracketing
 from core.randomness import derived_seed, seed_everything, untouched_randomness
 
@@ -25,7 +26,7 @@ class Findings:
 
     scalars: dict[str, float] = field(default_factory=dict)
     matrices: dict[str, ndarray[Any, Any]] = field(default_factory=dict)
-    failed: dict[str, Exception] = field(default_factory=dict)
+    failed: dict[str, BaseException] = field(default_factory=dict)
     """Diagnostics that raised; they are not asked again."""
     seconds: float = 0.0
     """Wall time of the diagnostics."""
@@ -144,7 +145,7 @@ class Examiner:
                 measured = getattr(self.diagnostics[name], method)(probe)
             if measured is not None:
                 findings.add(name, measured)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             findings.failed[name] = error
         seconds = time.perf_counter() - started
         key = f"time/diagnostics/{name}"
@@ -164,12 +165,14 @@ class Examiner:
             self._intervened[index] = frame
             with self._drawing(f"intervention {index} {name} at {frame}"):
                 try:
-                    report = intervention.intervene(subject)
+                    answer = intervention.intervene(subject)
+                    report = {f"{name}/{key}": float(value) for key, value in answer.items()}
                 except Exception as error:
+                    accuse(error, intervention)
                     error.add_note(f"in intervention '{name}' at frame {frame}")
                     raise
             subject.reapply()
-            yield {f"{name}/{key}": float(value) for key, value in report.items()}
+            yield report
 
     @contextmanager
     def _drawing(self, purpose: str) -> Iterator[None]:

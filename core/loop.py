@@ -55,7 +55,7 @@ class Disabled:
 
     step: int
     what: str
-    error: Exception
+    error: BaseException
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,11 @@ class Run:
         except RunStopped as error:
             raise RunStopped(f"frame {self.counters.frames}: {error}") from None
         finally:
-            self.experiment.agent.learner.execution.settle()
             self.metrics.close()
-            self.experiment.close()
+            try:
+                self.experiment.agent.learner.execution.settle()
+            finally:
+                self.experiment.close()
 
     def _train(self, collected: Iterator[Any], watched: bool) -> Iterator[Event]:
         counters, execution = self.counters, self.experiment.agent.learner.execution

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from core.blame import accuse
 from core.errors import UserError
 from core.masks import PackedMasks, zero_removed
 from core.protocols import MaskAware
@@ -80,7 +81,11 @@ class MaskedParts:
         self._make[role] = make
         masks = PackedMasks()
         if role in self._schemes:
-            masks = self._masks.draw(role, module, self._schemes[role])
+            try:
+                masks = self._masks.draw(role, module, self._schemes[role])
+            except Exception as error:
+                accuse(error, self._schemes[role]).add_note(f"while '{role}' got its masks")
+                raise
         if isinstance(self._networks, MaskAware):
             self._networks.masked(module, masks)
         self.initial[role] = {name: p.shape for name, p in module.named_parameters()}

@@ -12,9 +12,11 @@ import json
 import os
 import platform
 import secrets
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -32,8 +34,11 @@ from core.plugins import Plugins
 from core.studies import RUNS
 
 
-def new_run_directory(config: RunConfig, name: str, wanted: Path | None) -> Path:
+@contextmanager
+def new_run_directory(config: RunConfig, name: str, wanted: Path | None) -> Iterator[Path]:
     """Make ``runs/NAME-sSEED-ID``, or the directory that the user chose.
+
+    What is in it by then is removed if the run fails before it begins.
 
     Raises:
         UserError: the chosen directory already holds a run.
@@ -44,11 +49,20 @@ def new_run_directory(config: RunConfig, name: str, wanted: Path | None) -> Path
             f"--run-dir {directory}: there is a run already; go on with "
             f"'python -m core resume {directory}' or choose another directory"
         )
+    before = set(directory.iterdir()) if directory.is_dir() else None
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--run-dir {directory}: {error.strerror}") from None
-    return directory
+    try:
+        yield directory
+    except BaseException:
+        for path in set(directory.iterdir()) - (before or set()):
+            whole = path.is_dir() and not path.is_symlink()
+            shutil.rmtree(path) if whole else path.unlink()
+        if before is None:
+            directory.rmdir()
+        raise
 
 
 def write_record(
@@ -67,6 +81,7 @@ def write_record(
         "components": [_component(selection) for selection in config.selections],
         "plugins": [asdict(provider) for provider in plugins.providers],
         "broken_plugins": [str(broken) for broken in plugins.broken],
+        "without": list(plugins.without),
         "set_by": {dotted(key): str(origin) for key, origin in config.loaded.origins.items()},
         **description,
         "git": git_state(Path(__file__).parent),

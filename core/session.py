@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from core.blame import blame, blamed, verdict
 from core.contexts import LoggerContext, RunInfo
 from core.errors import RunStopped
 from core.loop import Disabled, Evaluated, Event, Examined, Intervened, Logged, Remasked, Run, Saved
@@ -70,7 +71,7 @@ class Loggers:
         for title, logger in list(self._loggers.items()):
             try:
                 getattr(logger, method)(*arguments)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 del self._loggers[title]
                 warnings.warn(
                     f"{title} failed and is left out from now on: {error!r}", stacklevel=2
@@ -80,40 +81,71 @@ class Loggers:
 class Session:
     """One process's share of a run."""
 
-    def __init__(self, run: Run, plugins: Plugins, info: RunInfo, stop: StopRequest) -> None:
+    def __init__(
+        self, run: Run, plugins: Plugins, info: RunInfo, stop: StopRequest, loggers: Loggers
+    ) -> None:
         self.run = run
         self.plugins = plugins
         self.info = info
         self.stop = stop
+        self.loggers = loggers
+        self._saved = run.counters.saved
+        """The frame of the checkpoint that is on disk."""
 
     def drive(self, console: Console, resumed: bool) -> int:
         """Run to the end, a signal or a failure; returns the process's exit code."""
-        loggers = Loggers(self.run.experiment.config, self.info, resumed)
         self.plugins.tell("run_started", run=self.info, resumed=resumed)
         outcome = "failed"
+        failure: BaseException | None = None
         gc.freeze()  # what is wired by now stays: the collector need not look at it again
         gc.enable()
         try:
             view = ProgressView(console, self.run.options.frames, self.run.counters.frames)
-            with self.stop.listening(console), view:
+            selections = self.run.experiment.config.selections
+            with (
+                blamed(self.plugins, selections, self._whereabouts),
+                self.stop.listening(console),
+                view,
+            ):
                 # Nobody here is handed the agent: loggers and watchers get numbers and paths.
                 for event in self.run.events(watched=False):
-                    self._dispatch(event, loggers)
+                    self._dispatch(event)
                     view.show(event)
             outcome = "finished" if self.run.counters.finished else "interrupted"
         except RunStopped as error:
-            console.print(self._failure(error), highlight=False, markup=False)
+            failure = error
+            console.print(self._stopped(error), highlight=False, markup=False)
             return FAILED
+        except BaseException as error:
+            failure = error
+            raise
         finally:
-            loggers.call("close")
-            step = self.run.counters.frames
-            self.plugins.tell("run_finished", run=self.info, step=step, outcome=outcome)
-            ended = datetime.now(UTC).isoformat(timespec="seconds")
-            amend_record(self.info.directory, outcome=outcome, frames=step, ended=ended)
+            self._end(outcome, failure)
         console.print(self._last_words(outcome), highlight=False, markup=False)
         return FINISHED if outcome == "finished" else 128 + (self.stop.signal or signal.SIGINT)
 
-    def _dispatch(self, event: Event, loggers: Loggers) -> None:
+    def _end(self, outcome: str, failure: BaseException | None) -> None:
+        """Write down how it ended, before anybody who might fail is told."""
+        step = self.run.counters.frames
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        noted = {} if failure is None else {"error": self._noted(failure)}
+        directory = self.info.directory
+        amend_record(directory, outcome=outcome, frames=step, ended=ended, **noted)
+        self.loggers.call("close")
+        self.plugins.tell("run_finished", run=self.info, step=step, outcome=outcome)
+
+    def _noted(self, failure: BaseException) -> dict[str, Any]:
+        """What ``run.json`` says of a failure."""
+        who = blame(failure, self.plugins)
+        return {
+            "type": type(failure).__name__,
+            "message": str(failure),
+            "plugin": who and {"distribution": who.distribution, "version": who.version},
+            "frame": self.run.counters.frames,
+        }
+
+    def _dispatch(self, event: Event) -> None:
+        loggers = self.loggers
         match event:
             case Logged():
                 loggers.call("write", event.step, event.scalars)
@@ -127,28 +159,41 @@ class Session:
             case Disabled():
                 self._disabled(event)
             case Saved():
+                self._saved = event.step
                 self._tell("checkpoint_saved", step=event.step, path=event.path)
             case _:
                 pass
 
     def _disabled(self, event: Disabled) -> None:
         """Say so once, and note it in the run's record."""
+        selections = self.run.experiment.config.diagnostics
+        own = (s for s in selections if f"diagnostic '{s.component.name}'" == event.what)
+        title = next((selection.title for selection in own), event.what)
         error = f"{type(event.error).__name__}: {event.error}"
-        warnings.warn(f"{event.what} failed and is left out from now on: {error}", stacklevel=2)
-        note = {"what": event.what, "frame": event.step, "error": error}
+        warnings.warn(f"{title} failed and is left out from now on: {error}", stacklevel=2)
+        note = {"what": event.what, "title": title, "frame": event.step, "error": error}
         amend_record(self.info.directory, disabled=[note])
 
     def _tell(self, watch: str, **arguments: Any) -> None:
         self.plugins.tell(watch, run=self.info, **arguments)
 
-    def _failure(self, error: RunStopped) -> str:
-        saved = self.run.counters.saved
-        if saved >= 0:
-            kept = f"last good checkpoint: frame {saved:,}, {self.info.directory / 'checkpoint'}"
+    def _stopped(self, error: RunStopped) -> str:
+        if self._saved >= 0:
+            kept = (
+                f"last good checkpoint: frame {self._saved:,}, {self.info.directory / 'checkpoint'}"
+            )
         else:
             kept = "no checkpoint had been written yet (see checkpoint.every)"
         metrics = self.info.directory / "metrics.jsonl"
-        return f"stopped: {error}\n    {kept}\n    metrics: {metrics}"
+        lines = [f"stopped: {error}", kept, f"metrics: {metrics}"]
+        if blame(error, self.plugins) is not None:
+            lines.append(verdict(error, self.plugins, self.run.experiment.config.selections))
+        return "\n    ".join(lines)
+
+    def _whereabouts(self) -> str:
+        """Where a failed run is, and what is left of it."""
+        saved = f"frame {self._saved:,}" if self._saved >= 0 else "none"
+        return f"the run: {self.info.directory}, last good checkpoint: {saved}"
 
     def _last_words(self, outcome: str) -> str:
         counters = self.run.counters

@@ -4,42 +4,39 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from core import __version__
 from core.cli.common import Verbs, add_commands
-from core.errors import UserError
+from core.errors import UserError, did_you_mean
 
+VERBS = ("run", "resume", "describe", "validate", "presets", "plugins")
+"""Core's own, each a module here."""
 MISTAKE = 2
 """Exit code for what a user can mend."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the process's exit code. A user's mistake is one message."""
-    parser = argparse.ArgumentParser(
-        prog="python -m core", description="Sparse deep reinforcement learning on TorchRL."
-    )
-    parser.add_argument("--version", action="version", version=f"openwork {__version__}")
-    words_given = sys.argv[1:] if arguments is None else arguments
-    _add_verbs(parser.add_subparsers(dest="verb", required=True, metavar="VERB"), words_given)
-    options, rest = parser.parse_known_args(arguments)
-    words = getattr(options, "presets", getattr(options, "overrides", None))
-    if rest and (words is None or any(word.startswith("-") for word in rest)):
-        parser.error(f"unrecognised arguments: {' '.join(rest)}")
-    if words is not None:
-        words.extend(rest)  # overrides that stand behind an option, which argparse does not expect
+    """Run a verb; returns the process's exit code. A user's mistake is one message.
+
+    Raises:
+        Exception: a fault of ours or of a plugin's, with a last line that says whose.
+    """
     # Importing torch and its companions makes a great many objects, none of them garbage:
     # looking for some costs a quarter of the start. A run collects again once it is wired.
     collecting = gc.isenabled()
     gc.disable()
     try:
+        options = _parse(sys.argv[1:] if arguments is None else list(arguments))
         code: int = options.execute(options)
     except UserError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write("\n".join([str(error), *_notes(error)]) + "\n")
         return MISTAKE
-    except KeyboardInterrupt:  # before a run listens for it, when there is nothing to save
+    except KeyboardInterrupt as error:  # a plugin's, or before a run listens for it
+        sys.stderr.writelines(f"{note}\n" for note in _notes(error))
         return 130
     finally:
         if collecting:
@@ -47,16 +44,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _add_verbs(verbs: Verbs, words: Sequence[str]) -> None:
-    """Core's own verbs; those of plugins too, unless one of core's is asked for."""
-    from core.cli.describe import add_parser as add_describe
-    from core.cli.resume import add_parser as add_resume
-    from core.cli.run import add_parser as add_run
+def _notes(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])
 
-    for add_parser in (add_run, add_resume, add_describe):
-        add_parser(verbs)
-    if not words or words[0] not in verbs.choices:
-        add_commands(verbs)
+
+def _parse(given: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m core", description="Sparse deep reinforcement learning on TorchRL."
+    )
+    parser.add_argument("--version", action="version", version=f"openwork {__version__}")
+    _add_verbs(parser.add_subparsers(dest="verb", required=True, metavar="VERB"), given)
+    options, rest = parser.parse_known_args(given)
+    lists = (getattr(options, name, None) for name in ("presets", "overrides", "words"))
+    words = next((found for found in lists if found is not None), None)
+    if rest and (words is None or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognised arguments: {' '.join(rest)}")
+    if words is not None:
+        words.extend(rest)  # what stands behind an option, where argparse does not expect it
+    return options
+
+
+def _add_verbs(verbs: Verbs, words: Sequence[str]) -> None:
+    """The verb that is asked for; all, those of plugins too, unless it is one of core's."""
+    own = words[:1] if words and words[0] in VERBS else VERBS
+    for name in own:
+        importlib.import_module(f"core.cli.{name}").add_parser(verbs)
+    if own is not VERBS:
+        return
+    plugins = add_commands(verbs, words)
+    if words and not words[0].startswith("-") and words[0] not in verbs.choices:
+        lines = [f"no verb is called '{words[0]}'.{did_you_mean(words[0], verbs.choices)}"]
+        lines.append(f"    verbs: {', '.join(verbs.choices)}")
+        lines += [f"    broken plugin: {b}\n        see {b.advice}" for b in plugins.broken]
+        raise UserError("\n".join(lines))
 
 
 def process(arguments: Sequence[str] | None = None) -> NoReturn:

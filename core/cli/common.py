@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from core.blame import blamed
 from core.commands import CommandContext, add_plugin_argument
+from core.component import AnyComponent
 from core.config import RunConfig, load, resolve
 from core.errors import UserError
-from core.plugins import Plugins, load_plugins
+from core.plugins import DISTRIBUTION, Plugins, load_plugins
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,17 +29,63 @@ def add_verb(verbs: Verbs, name: str, summary: str, examples: str) -> argparse.A
     )
 
 
-def add_commands(verbs: Verbs) -> None:
-    """The verbs that plugins bring; where two bring one name, the first by distribution."""
-    installed = load_plugins()
-    context = CommandContext(lambda files: load_plugins(files) if files else installed)
-    for component in installed.components("commands"):
-        if component.name in verbs.choices:
-            continue
-        command = component.build(component.options(), context)
-        parser = add_verb(verbs, component.name, component.summary, command.examples)
-        command.add_arguments(parser)
-        parser.set_defaults(execute=command.execute)
+def add_commands(verbs: Verbs, words: Sequence[str]) -> Plugins:
+    """The verbs of plugins, those that the command line names included; what was loaded."""
+    asked = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    add_plugin_argument(asked)
+    given = asked.parse_known_args(words)[0]
+    plugins = read_plugins(given)
+
+    def catalogue(
+        files: Sequence[Path] = (), *, without: Sequence[str] = (), strict: bool = False
+    ) -> Plugins:
+        same = (*files,) == (*given.plugin,) and (*without,) == (*given.without,)
+        return plugins if same else load_plugins(files, without=without, strict=strict)
+
+    for name, component in command_names(plugins, tuple(verbs.choices)).items():
+        try:
+            with blamed(plugins):
+                _add_command(verbs, name, component, CommandContext(catalogue), plugins)
+        except Exception as error:
+            if name in words[:1]:
+                raise
+            plugins.note_broken(component, error)
+    return plugins
+
+
+def command_names(plugins: Plugins, taken: Sequence[str]) -> dict[str, AnyComponent]:
+    """The verbs of plugins by the name that each has on the command line.
+
+    That is ``distribution:name`` where the plain name is one of core's (``taken``), a built-in
+    plugin's, or another plugin's too: no plugin hides what was there before.
+    """
+    names: dict[str, AnyComponent] = {}
+    components = plugins.components("commands")
+    for component in components:
+        assert component.provider is not None
+        distribution = component.provider.distribution
+        alone = sum(rival.name == component.name for rival in components) == 1
+        plain = component.name not in taken and (alone or distribution == DISTRIBUTION)
+        names[component.name if plain else f"{distribution}:{component.name}"] = component
+    return names
+
+
+def _add_command(
+    verbs: Verbs, name: str, component: AnyComponent, context: CommandContext, plugins: Plugins
+) -> None:
+    command = component.build(component.options(), context)
+    command.add_arguments(argparse.ArgumentParser(add_help=False))  # a trial: half a verb is worse
+    parser = add_verb(verbs, name, component.summary, command.examples)
+    command.add_arguments(parser)
+    with suppress(argparse.ArgumentError):  # it takes them itself
+        add_plugin_argument(parser)
+
+    def execute(arguments: argparse.Namespace) -> int:
+        with blamed(plugins, may_exit=True):
+            code: int = command.execute(arguments)
+            return code
+
+    parser.set_defaults(execute=execute)
 
 
 def add_preset_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,11 +110,19 @@ def read_presets(options: argparse.Namespace) -> tuple[RunConfig, Plugins, list[
     overrides = [text for text in options.presets if "=" in text]
     if not files:
         raise UserError("give at least one preset file, such as presets/quickstart.yaml")
-    plugins = load_plugins(options.plugin)
+    plugins = read_plugins(options)
     return resolve(load(files, overrides), plugins), plugins, files
 
 
+def read_plugins(options: argparse.Namespace) -> Plugins:
+    """What ``--plugin``, ``--without`` and ``--strict-plugins`` ask for."""
+    return load_plugins(options.plugin, without=options.without, strict=options.strict_plugins)
+
+
 def report_broken(plugins: Plugins, console: Console) -> None:
-    """One line for each plugin that could not be loaded."""
+    """One line for each plugin that could not be loaded, or was not to be."""
     for broken in plugins.broken:
-        console.print(f"plugin left out: {broken}", highlight=False, markup=False)
+        text = f"plugin left out: {broken}\n    see {broken.advice}"
+        console.print(text, highlight=False, markup=False)
+    for provider in plugins.left_out:
+        console.print(f"plugin left out by --without: {provider}", highlight=False, markup=False)

@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from core.blame import blamed
 from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def execute(options: argparse.Namespace) -> int:
 
     from core.describe import describe
 
-    description = describe(config)
+    with blamed(plugins, config.selections):
+        description = describe(config)
     if options.json:
         sys.stdout.write(json.dumps(description.plain(), indent=2) + "\n")
         return 0

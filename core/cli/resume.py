@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from core.blame import blamed
 from core.cli.common import Verbs, add_verb, report_broken
+from core.commands import add_plugin_argument
 from core.config import RunConfig, load, resolve
+from core.discovery import file, installed
 from core.errors import UserError, did_you_mean
 from core.plugins import Plugins, load_plugins
 
@@ -42,6 +46,7 @@ def add_parser(verbs: Verbs) -> None:
         metavar="key=value",
         help=f"what may change: {', '.join(CHANGEABLE)}",
     )
+    add_plugin_argument(parser)
     parser.set_defaults(execute=execute)
 
 
@@ -51,13 +56,13 @@ def execute(options: argparse.Namespace) -> int:
 
     directory: Path = options.run
     record = read_record(directory)
-    config, plugins = reread(directory, record, options.overrides)
+    config, plugins = reread(directory, record, options)
     from core import checkpoint
     from core import experiment as assembly
     from core.contexts import RunInfo
     from core.loop import Run
     from core.record import amend_record
-    from core.session import Session, StopRequest, show_start
+    from core.session import Loggers, Session, StopRequest, show_start
     from core.summary import summary
 
     state = checkpoint.read(directory)
@@ -68,20 +73,27 @@ def execute(options: argparse.Namespace) -> int:
         )
     console = Console(soft_wrap=True)
     report_broken(plugins, console)
+    changed = changed_plugins(record, plugins)
+    for line in changed:
+        console.print(line, highlight=False, markup=False)
     anew = any(key_of(override) == "execution" for override in options.overrides)
-    experiment = assembly.build(config, directory, {} if anew else record.get("execution"))
     stop = StopRequest()
-    run = Run(experiment, directory, stop)
-    run.restore(state)
+    with blamed(plugins, config.selections):
+        experiment = assembly.build(config, directory, {} if anew else record.get("execution"))
+        info = RunInfo(record["name"], directory, config.plain())
+        loggers = Loggers(experiment.config, info, resumed=True)
+        run = Run(experiment, directory, stop)
+        run.restore(state)
     del state
     note: dict[str, Any] = {"frame": run.counters.frames, "with": options.overrides}
+    if changed:
+        note["plugins"] = changed
     if anew:
         note["execution"] = dict(experiment.agent.learner.execution.report())
-    amend_record(directory, outcome=None, resumed=[note])
+    amend_record(directory, outcome=None, error=None, resumed=[note])
     show_start(console, directory, summary(experiment))
     console.print(f"resumed at frame {run.counters.frames:,}", highlight=False)
-    info = RunInfo(record["name"], directory, config.plain())
-    return Session(run, plugins, info, stop).drive(console, resumed=True)
+    return Session(run, plugins, info, stop, loggers).drive(console, resumed=True)
 
 
 def key_of(override: str) -> str:
@@ -106,16 +118,55 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 
 def reread(
-    directory: Path, record: dict[str, Any], overrides: list[str]
+    directory: Path, record: Mapping[str, Any], options: argparse.Namespace
 ) -> tuple[RunConfig, Plugins]:
     """The run's own configuration with what may change; the plugin files it had."""
-    for override in overrides:
+    for override in options.overrides:
         key = key_of(override)
         if key not in CHANGEABLE:
             raise UserError(
                 f"command line: {override}: '{key}' cannot change when a run is resumed."
                 f"{did_you_mean(key, CHANGEABLE)} What may change: {', '.join(CHANGEABLE)}"
             )
-    files = [Path(p["source"]) for p in record["plugins"] if p["source"].endswith(".py")]
-    plugins = load_plugins(files)
-    return resolve(load([directory / "resolved.yaml"], overrides), plugins), plugins
+    plugins = plugins_of(directory, record, options)
+    return resolve(load([directory / "resolved.yaml"], options.overrides), plugins), plugins
+
+
+def plugins_of(directory: Path, record: Mapping[str, Any], options: argparse.Namespace) -> Plugins:
+    """What the run was started with, plugin files and ``--without``, and what is given now.
+
+    Raises:
+        UserError: a plugin file is gone, and no other of its name is given.
+    """
+    recorded = [Path(p["source"]) for p in record["plugins"] if p["source"].endswith(".py")]
+    given = {path.name for path in options.plugin}
+    files = [path for path in recorded if path.name not in {*given, *options.without}]
+    for path in files:
+        if not path.is_file():
+            raise UserError(
+                f"{directory}: the run's plugin file {path} is gone; put it back, or say where it "
+                f"is now with --plugin, such as --plugin elsewhere/{path.name}"
+            )
+    files += options.plugin
+    there = [*installed(), *map(file, files)]
+    # a plugin that was left out and is not there any more is left out all the same
+    without = [n for n in record.get("without", []) if any(one.is_called(n) for one in there)]
+    without += options.without
+    return load_plugins(files, without=without, strict=options.strict_plugins)
+
+
+def changed_plugins(record: Mapping[str, Any], plugins: Plugins) -> list[str]:
+    """A line for each plugin of other code than the run began with, or that is gone."""
+    was = {p["distribution"]: (p["version"], p.get("sha256")) for p in record["plugins"]}
+    now = {p.distribution: (p.version, p.sha256) for p in plugins.providers}
+    lines = []
+    for name, (version, digest) in was.items():
+        there, code = now.get(name, ("not loaded", None))
+        if there != version:
+            lines.append(f"plugin {name} is {there} now; the run began with {version}")
+        elif code and digest and code != digest:
+            lines.append(
+                f"plugin {name} {version} is other code now: SHA-256 {code[:12]}; "
+                f"the run began with {digest[:12]}"
+            )
+    return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from core.blame import blamed
 from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
 
 EXAMPLES = """\
@@ -33,28 +34,27 @@ def execute(options: argparse.Namespace) -> int:
     from core.contexts import RunInfo
     from core.loop import Run
     from core.record import new_run_directory, write_record
-    from core.session import Session, StopRequest, show_start
+    from core.session import Loggers, Session, StopRequest, show_start
     from core.summary import densities, summary
 
     console = Console(soft_wrap=True)
     report_broken(plugins, console)
     name = config.run.name or Path(files[0]).stem
-    directory = new_run_directory(config, name, options.run_dir)
-    try:
+    with (
+        blamed(plugins, config.selections),
+        new_run_directory(config, name, options.run_dir) as directory,
+    ):
         experiment = assembly.build(config, directory)
-    except BaseException:
-        if not any(directory.iterdir()):  # leave no empty run behind
-            directory.rmdir()
-        raise
-    lines = summary(experiment)
-    described = {
-        "summary": lines,
-        "densities": densities(experiment.agent),
-        "execution": dict(experiment.agent.learner.execution.report()),
-    }
-    write_record(directory, name, experiment.config, plugins, described)
+        info = RunInfo(name, directory, experiment.config.plain())
+        loggers = Loggers(experiment.config, info, resumed=False)
+        lines = summary(experiment)
+        described = {
+            "summary": lines,
+            "densities": densities(experiment.agent),
+            "execution": dict(experiment.agent.learner.execution.report()),
+        }
+        write_record(directory, name, experiment.config, plugins, described)
     show_start(console, directory, lines)
     stop = StopRequest()
     run = Run(experiment, directory, stop)
-    info = RunInfo(name, directory, experiment.config.plain())
-    return Session(run, plugins, info, stop).drive(console, resumed=False)
+    return Session(run, plugins, info, stop, loggers).drive(console, resumed=False)

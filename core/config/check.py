@@ -15,11 +15,22 @@ from typing import Any, Literal, Union
 
 from core.config.load import Loaded
 from core.config.source import Key, Origin, dotted
-from core.errors import OptionError, did_you_mean
+from core.errors import OptionError, did_you_mean, every_option_error
 
 _YAML_1_1_WORDS = re.compile(r"(?i)yes|no|on|off|y|n")
 _OCTAL = re.compile(r"0\d+")
-INVALID: Any = object()
+
+
+class _Invalid:
+    """Passes every check of its range: what is wrong with it is said already."""
+
+    def _passes(self, other: object) -> bool:
+        return True
+
+    __lt__ = __le__ = __gt__ = __ge__ = _passes
+
+
+INVALID: Any = _Invalid()
 """Stands for a value that was noted as wrong."""
 
 
@@ -29,10 +40,21 @@ class Checker:
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.problems: dict[str, Origin] = {}
+        self.lacking: list[str] = []
+        """Keys that must be given and are not; noted as problems too."""
 
     def note(self, key: Key, problem: str) -> None:
         origin = self.loaded.origin(key)
         self.problems[f"{origin}: {dotted(key)}: {problem}"] = origin
+
+    def note_lack(self, key: Key, lacking: Key, problem: str) -> None:
+        """Note at ``key`` that ``lacking`` must be given: by another preset, where that can be.
+
+        A list is never merged, so what its items lack no other preset can give.
+        """
+        self.note(key, problem)
+        if not any(isinstance(part, int) for part in lacking):
+            self.lacking.append(dotted(lacking))
 
     def in_order(self) -> list[str]:
         """What was noted, as it stands in the files; the command line last."""
@@ -51,21 +73,33 @@ class Checker:
                 hint = did_you_mean(str(name), known)
                 listing = f"\n    options: {describe_options(kind)}" if known else ""
                 self.note((*key, name), f"{owner} has no option '{name}'.{hint}{listing}")
-                built[name] = INVALID
             else:
                 whole = _completed(value, known[name])
                 built[name] = self.value(whole, types_[name], (*key, name))
         for name, f in known.items():
             if name not in values and _required(f):
-                self.note(key, f"{owner} needs '{name}' ({type_name(types_[name])})")
+                needed = f"{owner} needs '{name}' ({type_name(types_[name])})"
+                self.note_lack(key, (*key, name), needed)
                 built[name] = INVALID
-        if INVALID in built.values():
-            return INVALID
-        try:
-            return kind(**built)
-        except OptionError as error:
-            self.note((*key, error.field), f"{error.problem} ({owner})")
-        return INVALID
+        instance = self._build(kind, built, key, owner)
+        return instance if values.keys() <= known.keys() else INVALID
+
+    def _build(self, kind: type, built: dict[str, Any], key: Key, owner: str) -> Any:
+        """An instance, or INVALID with every value noted that is out of its range."""
+        noted = {name for name, value in built.items() if value is INVALID}
+        instance: Any = INVALID
+        with every_option_error() as errors:
+            try:
+                instance = kind(**built)
+            except OptionError:
+                raise
+            except Exception:  # a check met a value that an earlier one, or we, found wrong
+                if not (noted or errors):
+                    raise
+        for error in errors:
+            if error.field not in noted:
+                self.note((*key, error.field), f"{error.problem} ({owner})")
+        return INVALID if noted or errors else instance
 
     def value(self, value: Any, kind: Any, key: Key) -> Any:
         """``value`` as ``kind``, or INVALID."""
@@ -109,12 +143,13 @@ class Checker:
         for choice in choices:
             if choice is type(None):
                 continue
-            trial.problems = {}
+            trial.problems, trial.lacking = {}, []
             converted = trial.value(value, choice, key)
             if not trial.problems:
                 return converted
         if len([c for c in choices if c is not type(None)]) == 1:
             self.problems |= trial.problems
+            self.lacking += trial.lacking
             return INVALID
         return self._wrong(value, kind, key)
 

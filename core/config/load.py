@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from core.config.shipped import find, no_such_preset
 from core.config.source import Key, Origin, Source, dotted, read_file, read_override
 from core.errors import UserError
 
@@ -43,11 +44,8 @@ def load(presets: Sequence[str | Path], overrides: Sequence[str] = ()) -> Loaded
         UserError: a file that is missing, malformed or extends itself; a bad override.
     """
     loaded = Loaded()
-    for preset in presets:
-        _add_file(loaded, Path(preset), ())
-    for override in overrides:
-        key, value, origin = read_override(override)
-        _set(loaded, key, value, origin)
+    _all(lambda preset: _add_preset(loaded, str(preset)), presets)
+    _all(lambda override: _set(loaded, *read_override(override)), overrides)
     try:
         resolved = OmegaConf.to_container(OmegaConf.create(loaded.values), resolve=True)
     except OmegaConfBaseException as error:
@@ -59,16 +57,39 @@ def load(presets: Sequence[str | Path], overrides: Sequence[str] = ()) -> Loaded
     return loaded
 
 
+def _all(add: Callable[[Any], None], what: Iterable[str | Path]) -> None:
+    """Add each, and raise every mistake in one."""
+    mistakes = []
+    for one in what:
+        try:
+            add(one)
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+def _add_preset(loaded: Loaded, name: str) -> None:
+    path = find(name)
+    if path is None:
+        raise UserError(f"{name}: there is no such preset{no_such_preset(name, Path())}")
+    _add_file(loaded, path, ())
+
+
 def _add_file(loaded: Loaded, path: Path, parents: tuple[Path, ...]) -> None:
     if path.resolve() in parents:
         raise UserError(f"{path}: extends itself")
     source = read_file(path)
     loaded.files[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
     for base in _bases(source):
-        here = source.origins[("extends",)]
-        if not (path.parent / base).is_file():
-            raise UserError(f"{here}: extends: there is no preset '{base}' beside this one")
-        _add_file(loaded, path.parent / base, (*parents, path.resolve()))
+        found = find(base, path.parent, unlike=path) or find(base, path.parent)
+        if found is None:
+            problem = f"there is no preset '{base}' beside this one"
+            raise UserError(
+                f"{source.origins[('extends',)]}: extends: {problem}"
+                f"{no_such_preset(base, path.parent)}"
+            )
+        _add_file(loaded, found, (*parents, path.resolve()))
     _merge(loaded, source.values, (), source)
 
 

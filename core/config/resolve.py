@@ -46,7 +46,7 @@ class RunConfig:
 
     def plain(self) -> dict[str, Any]:
         """The resolved configuration, every default filled in: a preset again."""
-        plain: dict[str, Any] = _plain(self.run)
+        plain: dict[str, Any] = as_plain(self.run)
         for name in SINGLE:
             plain[name] = _plain_component(getattr(self, name))
         plain["environment"]["count"] = self.count
@@ -55,25 +55,25 @@ class RunConfig:
         return plain
 
 
+class Incomplete(UserError):
+    """A preset that only lacks what must be given, and is right in all that it says."""
+
+    def __init__(self, message: str, lacking: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.lacking = lacking
+
+
 def resolve(loaded: Loaded, plugins: Plugins) -> RunConfig:
     """Check merged values.
 
     Raises:
+        Incomplete: nothing is wrong but that something is missing.
         UserError: every mistake, one message each.
     """
     check = Checker(loaded)
     values = dict(loaded.values)
-    run_fields = {f.name for f in fields(RunOptions)}
-    known = run_fields | set(SINGLE) | set(LISTED)
-    for name in values:
-        if name not in known:
-            listing = f"\n    keys: {', '.join(sorted(known))}"
-            check.note(
-                (name,), f"a preset has no key '{name}'.{did_you_mean(name, known)}{listing}"
-            )
-    run = check.dataclass(
-        RunOptions, {k: v for k, v in values.items() if k in run_fields}, (), "a preset"
-    )
+    run = _run_options(values, check)
+    noted = len(check.problems)
     environment, count = _split_count(values.get("environment"), check)
     nodes = {**DEFAULTS, **values, "environment": environment}
     found: dict[str, Any] = {}
@@ -82,12 +82,27 @@ def resolve(loaded: Loaded, plugins: Plugins) -> RunConfig:
     for name, kind in LISTED.items():
         found[name] = select_list(nodes[name], kind, (name,), check, plugins)
     _check_once(found["diagnostics"], check)
-    if not check.problems:
+    if len(check.problems) == noted:  # every component is there
         found["diagnostics"] = _suiting(found["diagnostics"], _provided(found))
         _check_needs(found, check, plugins)
     if check.problems:
-        raise UserError("\n".join(check.in_order()))
+        message = "\n".join(check.in_order())
+        if len(check.problems) == len(check.lacking):
+            raise Incomplete(message, tuple(check.lacking))
+        raise UserError(message)
     return RunConfig(run=run, count=count, loaded=loaded, **found)
+
+
+def _run_options(values: Mapping[str, Any], check: Checker) -> Any:
+    """What a preset says besides its components; keys that it cannot have are noted."""
+    run_fields = {f.name for f in fields(RunOptions)}
+    known = run_fields | set(SINGLE) | set(LISTED)
+    for name in values:
+        if name not in known:
+            hint, listing = did_you_mean(name, known), f"\n    keys: {', '.join(sorted(known))}"
+            check.note((name,), f"a preset has no key '{name}'.{hint}{listing}")
+    given = {key: value for key, value in values.items() if key in run_fields}
+    return check.dataclass(RunOptions, given, (), "a preset")
 
 
 def _split_count(node: Any, check: Checker) -> tuple[Any, int]:
@@ -151,13 +166,14 @@ def _could_provide(need: str, found: dict[str, Any], plugins: Plugins) -> list[S
     ]
 
 
-def _plain(value: Any) -> Any:
+def as_plain(value: Any) -> Any:
+    """Options as a preset holds them: mappings, lists and scalars."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: as_plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [as_plain(item) for item in value]
     return value
 
 
 def _plain_component(selection: Selection) -> dict[str, Any]:
-    return {"name": selection.asked, **_plain(selection.options)}
+    return {"name": selection.asked, **as_plain(selection.options)}

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from core.blame import accuse
 from core.component import AnyComponent
 from core.config.check import INVALID, Checker
 from core.config.load import Loaded
@@ -46,7 +47,7 @@ class Selection:
             where = f"{self.loaded.origin(self.key)}: {dotted(self.key)}"
             raise UserError(f"{where}: {error}") from None
         except Exception as error:
-            error.add_note(f"while building {self.title}")
+            accuse(error, self.component.provider).add_note(f"while building {self.title}")
             raise
 
     @property
@@ -72,8 +73,12 @@ def select(node: Any, kind: str, key: Key, check: Checker, plugins: Plugins) -> 
             and check.value(node["name"], str, (*key, "name")) is INVALID
         ):
             return None
-        given = "is missing" if node is None else "needs a 'name'"
-        check.note(key, f"{given}; choose one of: {names}")
+        if node is None:
+            check.note_lack(key, key, f"is missing; choose one of: {names}")
+        elif isinstance(node, Mapping) and "name" not in node:
+            check.note_lack(key, (*key, "name"), f"needs a 'name'; choose one of: {names}")
+        else:
+            check.note(key, f"needs a 'name'; choose one of: {names}")
         return None
     try:
         component = plugins.find(kind, node["name"])

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from core.errors import UserError, did_you_mean
+from core.errors import UserError
 
 Key = tuple[str | int, ...]
 """A path into the configuration: ``("masks", 0, "sparsity")``."""
@@ -48,10 +48,8 @@ def read_file(path: Path) -> Source:
     """Parse a preset.
 
     Raises:
-        UserError: missing, not YAML, or not a mapping.
+        UserError: not YAML, or not a mapping.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such preset{_nearby(path)}")
     text = path.read_text(encoding="utf-8")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -102,13 +100,3 @@ def _collect(node: yaml.Node, key: Key, path: str, origins: dict[Key, Origin]) -
         text = child.value if isinstance(child, yaml.ScalarNode) and child.style is None else ""
         origins[(*key, name)] = Origin(path, line + 1, text)
         _collect(child, (*key, name), path, origins)
-
-
-def _nearby(path: Path) -> str:
-    """The nearest file names of the same folder, and what else lies there."""
-    if not path.parent.is_dir():
-        return f" (nor a folder {path.parent})"
-    names = sorted(p.name for p in path.parent.glob("*.yaml"))
-    if not names:
-        return ""
-    return f".{did_you_mean(path.name, names)}\n    in {path.parent}: {', '.join(names)}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from core.api import UserError, add_plugin_argument, did_you_mean, load_preset, options_from
 
 if TYPE_CHECKING:
-    from core.api import AnyComponent, Catalogue, Study
+    from core.api import AnyComponent, Catalogue, Catalogues, Study
     from plugins.commands.reporting.pictures import Gallery
 
 EXAMPLES = """\
@@ -29,7 +29,7 @@ class Report:
 
     examples = EXAMPLES
 
-    def __init__(self, catalogue: Callable[[Sequence[Path]], Catalogue]) -> None:
+    def __init__(self, catalogue: Catalogues) -> None:
         self._catalogue = catalogue
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -66,7 +66,10 @@ class Report:
 
     def execute(self, arguments: argparse.Namespace) -> int:
         """See :func:`report`."""
-        return report(arguments, self._catalogue(arguments.plugin))
+        catalogue = self._catalogue(
+            arguments.plugin, without=arguments.without, strict=arguments.strict_plugins
+        )
+        return report(arguments, catalogue)
 
 
 def report(options: argparse.Namespace, catalogue: Catalogue) -> int:

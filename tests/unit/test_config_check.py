@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from core.config import RunConfig, load, resolve
-from core.errors import UserError
+from core.config import Loaded, RunConfig, load, resolve
+from core.config.check import INVALID, Checker
+from core.errors import OptionError, UserError, require
 from core.plugins import Plugins
 from tests.conftest import PRESETS
 
@@ -101,3 +104,54 @@ def test_the_resolved_configuration_is_a_preset_again(plugins: Plugins, tmp_path
     assert second.run == first.run
     assert [s.options for s in second.selections] == [s.options for s in first.selections]
     assert second.count == 3
+
+
+def test_every_value_out_of_range_is_told(plugins: Plugins) -> None:
+    bad = ["frames=-5", "seed=x", "log_every=0", "mask_seed=-1"]
+    bad += ["data.capacity=x", "data.batch_size=0", "data.learning_starts=9_000_000"]
+    bad += ["optimizer.lr=-1", "optimizer.weight_decay=-2", "optimizer.wait=1"]
+    told = mistakes(plugins, *bad).splitlines()
+    keys = [line.split(": ")[1] for line in told if line.startswith("command line")]
+    # what hangs on a value that is wrong itself (learning_starts on capacity) is not judged
+    wrong = {word.partition("=")[0] for word in bad} - {"data.learning_starts"}
+    assert sorted(keys) == sorted(wrong)
+
+
+def test_needs_are_checked_beside_mistakes_of_the_run(plugins: Plugins) -> None:
+    told = mistakes(plugins, "seed=-1", "loss=stream_ac")
+    assert "seed: must not be negative" in told
+    assert "needs eligibility traces" in told
+
+
+def test_an_error_of_a_plugins_own_is_not_hidden(plugins: Plugins) -> None:
+    @dataclass(frozen=True)
+    class Options:
+        sides: tuple[float, ...] = (1.0, 2.0)
+        width: int = 1
+        form: str = "round"
+
+        def __post_init__(self) -> None:
+            require(len(self.sides) == 2, "sides", "must be two")
+            if not 0 < self.sides[1] < 10:
+                raise OptionError("sides", "must be below 10")
+            require(self.form in {"round", "flat"}, "form", "must be round or flat")
+            require(1 / self.width < 1, "width", "must be above 1")
+
+    def told(**values: Any) -> list[str]:
+        check = Checker(Loaded(dict(values)))
+        assert check.dataclass(Options, values, (), "it") is INVALID
+        return [text.partition(": ")[2] for text in check.problems]
+
+    assert told(sides=[1]) == ["sides: must be two (it)"]
+    assert told(sides=[1, 11]) == ["sides: must be below 10 (it)"]
+    assert told(sides=[1, 2], width=1) == ["width: must be above 1 (it)"]
+    assert told(form=5, width=1) == [
+        "form: must be a text, got 5 (a whole number)",
+        "width: must be above 1 (it)",
+    ]
+    (unknown,) = told(size=1, width=2)
+    assert unknown.startswith("size: it has no option 'size'")
+    with pytest.raises(ZeroDivisionError):
+        told(width=0)
+    with pytest.raises(OptionError):  # outside of the check, as ever
+        Options(width=1)

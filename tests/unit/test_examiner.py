@@ -221,12 +221,15 @@ def test_one_that_raises_is_left_out_and_the_run_goes_on(
     tiny: Path, tmp_path: Path, plugin: Path
 ) -> None:
     words = ("diagnostics=[{name: nosy, fails_at: 300}, change]", "--plugin", str(plugin))
-    with pytest.warns(UserWarning, match="diagnostic 'nosy' failed and is left out") as caught:
+    with pytest.warns(
+        UserWarning, match=r"'nosy' \(nosy\.py \w+\) failed and is left out"
+    ) as caught:
         assert run(tiny, tmp_path / "r", *words) == 0
     assert len([w for w in caught if "nosy" in str(w.message)]) == 1
     record = json.loads((tmp_path / "r" / "run.json").read_text())
     assert record["outcome"] == "finished"
     (note,) = record["disabled"]
+    assert note.pop("title").startswith("diagnostic 'nosy' (nosy.py ")
     assert note == {
         "what": "diagnostic 'nosy'",
         "frame": 300,
@@ -248,7 +251,9 @@ def test_an_intervention_that_raises_is_named(tiny: Path, tmp_path: Path, plugin
     words = ("interventions=[{name: nudge, at: [330]}]", "--plugin", str(plugin))
     with pytest.raises(ZeroDivisionError) as caught:
         run(tiny, tmp_path / "r", *words)
-    assert caught.value.__notes__ == ["in intervention 'nudge' at frame 330"]
+    note, verdict = caught.value.__notes__
+    assert note == "in intervention 'nudge' at frame 330"
+    assert "plugin nosy.py" in verdict
     assert json.loads((tmp_path / "r" / "run.json").read_text())["outcome"] == "failed"
 
 

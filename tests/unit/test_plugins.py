@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import types
-from dataclasses import dataclass
-from importlib import metadata
+import re
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from core.api import Component, hookimpl
+from core.blame import blame
 from core.component import Provider
 from core.errors import UserError
 from core.plugins import Plugins, load_plugins
@@ -49,8 +47,8 @@ def test_a_file_plugin_is_found_and_its_hash_is_its_version(tmp_path: Path) -> N
 
     path = write(tmp_path, "mine", PLUGIN.format(name="mine"))
     found = load_plugins([path]).find("masks", "mine")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    assert found.provider == Provider("mine.py", digest, str(path))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.provider == Provider("mine.py", digest[:12], str(path), digest)
 
 
 def test_a_clash_names_both_and_the_way_out(tmp_path: Path) -> None:
@@ -62,69 +60,55 @@ def test_a_clash_names_both_and_the_way_out(tmp_path: Path) -> None:
     assert plugins.find("masks", "openwork:uniform").summary != "a test's"
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("import nothing_of_that_name", "ModuleNotFoundError"),
-        ("from core.api import hookimpl\n@hookimpl\ndef register_mask():\n    return []", "mask"),
-        ("from core.api import hookimpl\n@hookimpl\ndef register_masks():\n    return [3]", "must return components"),
-        ("from core.api import hookimpl\n@hookimpl\ndef register_masks():\n    raise OSError('x')", "OSError"),
-    ],
-)  # fmt: skip
-def test_a_broken_file_is_one_message(tmp_path: Path, text: str, reason: str) -> None:
-    path = write(tmp_path, "broken", text)
-    with pytest.raises(UserError, match=r"--plugin broken\.py") as caught:
+def test_a_file_that_raises_raises_and_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, "broken", "x = 1\nimport nothing_of_that_name")
+    plugins = Plugins()
+    with pytest.raises(ModuleNotFoundError) as caught:
+        plugins.load_file(path)
+    assert blame(caught.value, plugins) == plugins.broken[0].provider
+    with pytest.raises(ModuleNotFoundError) as caught:
         load_plugins([path])
-    assert reason in str(caught.value)
+    assert re.fullmatch(
+        r"openwork: this was plugin broken\.py \w{12} \(broken\.py:2\)", caught.value.__notes__[-1]
+    )
+    assert "openwork_plugin_broken" not in sys.modules
+
+
+def test_a_file_that_does_not_parse_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SyntaxError) as caught:
+        load_plugins([write(tmp_path, "torn", "x = 1\nx = = 2\n")])
+    assert "plugin torn.py" in caught.value.__notes__[-1]
+    assert "(torn.py:2)" in caught.value.__notes__[-1]
+
+
+def test_a_file_that_ends_the_process_is_one_message(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--plugin quits\.py .*SystemExit: 0"):
+        load_plugins([write(tmp_path, "quits", "raise SystemExit(0)")])
+
+
+def test_a_relative_path_is_recorded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "mine", PLUGIN.format(name="mine"))
+    monkeypatch.chdir(tmp_path)
+    for files in ([Path("mine.py")], [tmp_path / "mine.py", Path("mine.py")]):
+        plugins = load_plugins(files)
+        assert plugins.providers[-1].source == str(tmp_path / "mine.py")
+        assert plugins.find("masks", "mine"), "one file, once"
+
+
+def test_two_files_of_one_name(tmp_path: Path) -> None:
+    for folder, name in (("a", "one"), ("b", "two")):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, "mine", PLUGIN.format(name=name))
+    plugins = load_plugins([tmp_path / "a" / "mine.py", tmp_path / "b" / "mine.py"])
+    kinds = [plugins.find("masks", name).options for name in ("one", "two")]
+    assert kinds[0] is not kinds[1]
+    assert kinds == [getattr(sys.modules[kind.__module__], "Options") for kind in kinds]  # noqa: B009
 
 
 def test_mutable_options_are_refused(tmp_path: Path) -> None:
     text = PLUGIN.format(name="mine").replace("(frozen=True)", "")
     with pytest.raises(UserError, match="frozen dataclass"):
         load_plugins([write(tmp_path, "mutable", text)])
-
-
-class FakePoint:
-    """An entry point of an installed distribution."""
-
-    def __init__(self, name: str, load: Any) -> None:
-        self.name, self.value, self._load = name, f"{name}:plugin", load
-        self.dist = types.SimpleNamespace(name=f"dist-{name}", version="2.0")
-
-    def load(self) -> Any:
-        return self._load()
-
-
-def _offering(name: str) -> Any:
-    @dataclass(frozen=True)
-    class Options:
-        x: int = 0
-
-    plugin = types.SimpleNamespace()
-
-    @hookimpl
-    def register_masks() -> list[Any]:
-        return [Component(name, Options, lambda options, context: None, "offered")]
-
-    plugin.register_masks = register_masks
-    return plugin
-
-
-def _fail() -> Any:
-    raise ImportError("no such library")
-
-
-def test_installed_plugins_load_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    points = [FakePoint("b_good", lambda: _offering("good")), FakePoint("a_bad", _fail)]
-    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
-    plugins = load_plugins()
-    provider = plugins.find("masks", "good").provider
-    assert provider == Provider("dist-b_good", "2.0", "b_good:plugin")
-    assert [str(broken) for broken in plugins.broken] == [
-        "dist-a_bad 2.0 (a_bad:plugin): ImportError: no such library"
-    ]
-    with pytest.raises(LookupError, match="broken plugin: dist-a_bad 2.0"):
-        plugins.find("masks", "something")
 
 
 def test_a_watcher_that_raises_is_silenced(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""``validate``: check presets, and build nothing."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from core.cli.common import Verbs, add_preset_arguments, add_verb, read_plugins, read_presets
+from core.cli.layout import write
+from core.config import Incomplete, load, resolve
+from core.config.shipped import find
+from core.errors import UserError
+from core.plugins import Plugins
+
+EXAMPLES = """\
+  python -m core validate presets/visual_sparse.yaml presets/scales/laptop.yaml seed=1
+  python -m core validate --each presets
+"""
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Register the verb."""
+    summary = "check presets: every mistake at once, nothing is built"
+    parser = add_verb(verbs, "validate", summary, EXAMPLES)
+    add_preset_arguments(parser)
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="check every preset by itself, those in the folders named too, instead of merging "
+        "them; what only lacks something that another must give is a fragment, not a mistake",
+    )
+    parser.set_defaults(execute=execute)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Check; every mistake is one message."""
+    if not options.each:
+        _refuse_folders(options.presets)
+        _, _, files = read_presets(options)
+        write([f"ok: {' '.join(files)}"])
+        return 0
+    plugins = read_plugins(options)
+    overrides = [word for word in options.presets if "=" in word]
+    mistakes = []
+    for name in _each(word for word in options.presets if "=" not in word):
+        try:
+            write([_checked(name, overrides, plugins)])
+        except UserError as error:
+            mistakes.append(str(error))
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return 0
+
+
+def _checked(name: str, overrides: Sequence[str], plugins: Plugins) -> str:
+    """What to say of one preset that is right."""
+    try:
+        resolve(load([name], overrides), plugins)
+    except Incomplete as error:
+        return f"fragment: {name} (another must give {', '.join(error.lacking)})"
+    return f"ok: {name}"
+
+
+def _each(words: Iterable[str]) -> Iterator[str]:
+    """Presets as named, and all below the folders named.
+
+    Raises:
+        UserError: nothing is named, or a folder has no presets.
+    """
+    found = False
+    for word in words:
+        folder = Path(word)
+        names = sorted(map(str, folder.rglob("*.yaml"))) if folder.is_dir() else [word]
+        if not names:
+            raise UserError(f"{word}: there are no presets in this folder")
+        yield from names
+        found = True
+    if not found:
+        raise UserError("give at least one preset, or a folder of them, such as presets")
+
+
+def _refuse_folders(words: Iterable[str]) -> None:
+    for word in words:
+        if Path(word).is_dir() and find(word) is None:
+            raise UserError(f"{word}: this is a folder; --each checks every preset in it")

@@ -1,0 +1,73 @@
+"""Distributions on the path, as a package installer leaves them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOOD = '''\
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from core.api import Component, hookimpl
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Nested."""
+
+    first: int = 3
+    """Inputs kept at the left
+    edge, at least 0."""
+
+
+@dataclass(frozen=True)
+class FanInOptions:
+    """Keeps the same number of inputs for every unit."""
+
+    inputs: int
+    """Inputs kept, at least 1."""
+    rate: float = 1e-4
+    """A small ``rate``."""
+    edges: Edges = field(default_factory=Edges)
+
+
+def build(options, context):
+    raise NotImplementedError
+
+
+@hookimpl
+def register_masks():
+    needs = frozenset({"replay"})
+    return [Component("NAME", FanInOptions, build, "as many inputs each", needs)]
+
+
+@hookimpl
+def run_finished(run, step):
+    pass
+'''
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Put a distribution with one module on the path, as a package installer does."""
+
+    def put(name: str, code: str, asks_for: str | None = "openwork>=0.1,<0.2") -> None:
+        module = name.replace("-", "_")
+        info = tmp_path / f"{module}-0.3.dist-info"
+        info.mkdir()
+        requires = f"Requires-Dist: {asks_for}\n" if asks_for else ""
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3\n{requires}"
+        )
+        (info / "entry_points.txt").write_text(f"[openwork]\nmain = {module}\n")
+        (tmp_path / f"{module}.py").write_text(code)
+        monkeypatch.delitem(sys.modules, module, raising=False)
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return put
