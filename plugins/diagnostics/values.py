@@ -162,7 +162,7 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_q_bias,
             "predicted values against the discounted returns that follow",
             _INSPECTION,
-            instead=INSTEAD,
+            instead={need: INSTEAD[need] for need in _INSPECTION},
         ),
         Component(
             "simplicity_bias",
@@ -170,6 +170,6 @@ def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
             _build_simplicity_bias,
             "SimBa's simplicity score: one over the mean frequency of a network's output",
             _INSPECTION,
-            instead=INSTEAD,
+            instead={need: INSTEAD[need] for need in _INSPECTION},
         ),
     ]
