@@ -80,6 +80,15 @@ def assign_dense(network: nn.Module, name: str, matrix: Tensor) -> None:
     network.get_parameter(name).data.copy_(stored(network, name, matrix.detach()))
 
 
+def shaped_like(value: Tensor, parameter: Tensor) -> bool:
+    """Whether ``value`` is of the parameter's shape, perhaps with leading dimensions.
+
+    So are moments, and traces of several environments; a count of steps is not.
+    """
+    leading = value.dim() - parameter.dim()
+    return leading >= 0 and value.shape[leading:] == parameter.shape
+
+
 @contextmanager
 def substituted(module: nn.Module, make: Callable[[Any], nn.Module]) -> Iterator[None]:
     """Inside, ``make(layer)`` stands in for every compact layer within ``module``."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.compact import compact_layers
+from core.compact import compact_layers, shaped_like
 
 if TYPE_CHECKING:
     import torch
@@ -132,8 +132,7 @@ def fitting(
 
         def convert(index: int, value: Tensor, own: Sequence[nn.Parameter] = own) -> Tensor:
             name = names[id(own[index])]
-            # A count of steps, say, has nothing of the parameter's shape.
-            like = name in saved and _ends_with(value.shape, saved[name].shape)
+            like = name in saved and shaped_like(value, saved[name])
             return fitted(name, value) if like else value
 
         optimizers[phase] = _converted(optimizers[phase], convert)
@@ -141,10 +140,6 @@ def fitting(
     dense = {n for n, p in parameters.items() if id(p) not in layers}
     weights = {n: fitted(n, value) if n in dense else value for n, value in saved.items()}
     return {**state, "loss": weights, "optimizers": optimizers}
-
-
-def _ends_with(shape: torch.Size, end: torch.Size) -> bool:
-    return len(shape) >= len(end) and shape[len(shape) - len(end) :] == end
 
 
 def dense_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -40,15 +40,18 @@ class SparseOptions:
     """Of the products of compact layers, forward and backward. ``bfloat16`` rounds both factors
     of each to 8 significant bits (a relative error of at most 2^-9) and sums in float32;
     weights, gradients and optimizer state stay float32. It shows what such products do to
-    learning; it saves neither time nor memory, since rounded factors are multiplied as float32."""
+    learning; it saves neither time nor memory, since rounded factors are multiplied as float32.
+    One observation at a time then runs through autograd, since the kernels for that do not
+    round."""
     native: bool = True
     """Run without autograd where that applies; see ``masked``."""
 
 
 @dataclass(frozen=True)
 class AutoOptions:
-    """How the form of each masked layer is chosen. On a GPU all are masked: there ``sparse``
-    saves memory (compact state, dense products), at a speed that was never measured."""
+    """How the form of each masked layer is chosen: at the start, and, without measuring, when
+    masks change in training. On a GPU all are masked: there ``sparse`` saves memory (compact
+    state, dense products), at a speed that was never measured."""
 
     trials: bool = True
     """Where the rule is unsure (densities of about a third to three quarters, widths below 256,

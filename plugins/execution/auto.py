@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, final, get_args
 
 import torch
 
 from plugins.execution import choosing, kernels, library, machine
 from plugins.execution.chains import recognise
-from plugins.execution.choosing import Choice, LayerShape, Setting
+from plugins.execution.choosing import Choice, Form, LayerShape, Setting
 from plugins.execution.conversion import convertible
 from plugins.execution.sparse import Sparse
 
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
     from core.api import RowNetwork
     from plugins.execution import AutoOptions
 
-FORMS = ("compact", "masked")
+Decide = Callable[[tuple[str, ...], tuple[LayerShape, ...]], Choice]
+"""The form of layers that run one after the other, by the names of their weights and shapes."""
 
 
 def setting(device: torch.device, batch: int) -> Setting:
     """What a choice hangs on besides the layers: this machine, as it is set now."""
     missing = kernels.available()
-    if missing is None and batch == 1 and library.path() is None:
-        missing = "for one row at a time were not built"
+    if missing is None and batch == 1 and library.missing() is not None:
+        missing = f"for one row at a time {library.missing()}"
     return Setting(batch, device=device.type, missing=missing, matrix_units=machine.fast_dense())
 
 
@@ -53,12 +55,31 @@ def choose_here(chain: tuple[LayerShape, ...], batch: int) -> Choice:
     return choose(chain, setting(torch.device("cpu"), batch))
 
 
+@dataclass
+class _Attached:
+    """A network, and what was chosen for it at first."""
+
+    module: nn.Module
+    role: str
+    where: Setting
+    first: dict[tuple[str, ...], tuple[tuple[LayerShape, ...], Choice]]
+    """By the names of weights that got one answer."""
+
+    def again(self, names: tuple[str, ...], chain: tuple[LayerShape, ...]) -> Choice | None:
+        """The first choice, where it was for the same layers, about as dense as they are now."""
+        known = self.first.get(names)
+        return known[1] if known is not None and choosing.alike(known[0], chain) else None
+
+
 @final
 class Auto:
     """``sparse`` for the layers where it is faster, ``masked`` for others.
 
-    Implements ``Execution``. Choices are made when a network is attached, and stay when its
-    masks change.
+    Implements ``Execution``. Choices are made when a network is attached, and anew when its
+    masks change: then without trials, by the rule or the likelier form. Where layers are about
+    as dense as they were at first, the first choice holds. So what is chosen follows from the
+    first choices and the masks in force alone, and a resumed run, which has both, chooses as
+    the one that was stopped had.
     """
 
     def __init__(self, options: AutoOptions, where: Setting, before: Mapping[str, Any]) -> None:
@@ -66,6 +87,7 @@ class Auto:
         self._trials, self._native = options.trials, options.native
         self._where = where
         self._before = _usable(before, where)
+        self._attached: list[_Attached] = []
         self._layers: dict[str, dict[str, Any]] = {}
         self._compact: set[str] = set()
         self._backend = Sparse(rows=options.native, wanted=self._wanted)
@@ -76,51 +98,68 @@ class Auto:
         Raises:
             KeyError: a mask names no parameter of the module.
         """
-        entries = self._entries(module, masks, role)
+        where = replace(self._where, rows=self._native and recognise(module) is not None)
+        attached = _Attached(module, role, where, {})
+
+        def decide(names: tuple[str, ...], chain: tuple[LayerShape, ...]) -> Choice:
+            choice = self._before_of(role, names) or self._choose(chain, where, self._trials)
+            attached.first[names] = chain, choice
+            return choice
+
+        own = {name for name, _ in module.named_parameters()}
+        self._note(attached, masks, lambda n: n in own and convertible(module, n), decide)
+        attached.module = self._backend.attach(module, masks, role)
+        self._attached.append(attached)
+        return attached.module
+
+    def remask(
+        self,
+        networks: Sequence[nn.Module],
+        masks: Mapping[str, Tensor],
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        """See :meth:`core.api.Execution.remask`; chooses the form of every layer anew.
+
+        Raises:
+            KeyError: a mask names no parameter of the networks.
+        """
+        attached = next(each for each in self._attached if each.module is networks[0])
+
+        def decide(names: tuple[str, ...], chain: tuple[LayerShape, ...]) -> Choice:
+            known = attached.again(names, chain)
+            return known or self._choose(chain, attached.where, trials=False)
+
+        own = {name for name, _ in networks[0].named_parameters()}
+        suits = partial(self._backend.reformable, networks)
+        self._note(attached, masks, lambda n: n in own and suits(n), decide)
+        self._backend.remask(networks, masks, optimizers)
+
+    def _note(
+        self,
+        attached: _Attached,
+        masks: Mapping[str, Tensor],
+        suits: Callable[[str], bool],
+        decide: Decide,
+    ) -> None:
+        """Choose for all masked parameters of a network; the backend asks for it next."""
+        entries = _entries(masks, suits, decide, attached.where)
         self._compact = {name for name, entry in entries.items() if entry["choice"] == "compact"}
-        self._layers |= {_title(role, name): entry for name, entry in entries.items()}
-        return self._backend.attach(module, masks, role)
+        self._layers |= {_title(attached.role, name): entry for name, entry in entries.items()}
 
     def _wanted(self, name: str, shape: torch.Size, density: float) -> bool:
         return name in self._compact
-
-    def _entries(
-        self, module: nn.Module, masks: Mapping[str, Tensor], role: str
-    ) -> dict[str, dict[str, Any]]:
-        """What the report says of each masked parameter: of ``role``, in the masks' order."""
-        own = {name for name, _ in module.named_parameters()}
-        where = replace(self._where, rows=self._native and recognise(module) is not None)
-        choices, shapes = {}, {}
-        described: dict[str, dict[str, Any]] = {}
-        for name in masks:
-            mask = masks[name]  # each look-up may unpack it: one at a time
-            described[name] = {"shape": list(mask.shape), "density": _density(mask)}
-            reason = choosing.unsuitable(mask, name in own and convertible(module, name))
-            if reason is None:
-                shapes[name] = choosing.shape_of(mask)
-            else:
-                choices[name] = Choice("masked", reason)
-        for names in choosing.chains(shapes, where):
-            choice = self._before_of(role, names) or self._choose(
-                tuple(shapes[n] for n in names), where
-            )
-            choices |= dict.fromkeys(names, choice)
-        return {
-            name: {"choice": choices[name].form, "reason": choices[name].reason, **described[name]}
-            for name in masks
-        }
 
     def _before_of(self, role: str, names: Sequence[str]) -> Choice | None:
         """What an earlier process of the run chose for these layers, if for all the same."""
         found = [self._before.get(_title(role, name)) for name in names]
         return found[0] if len(set(found)) == 1 else None
 
-    def _choose(self, chain: tuple[LayerShape, ...], where: Setting) -> Choice:
+    def _choose(self, chain: tuple[LayerShape, ...], where: Setting, trials: bool) -> Choice:
         if where.missing is not None and where.device == "cpu":
             otherwise = choosing.by_rule(chain, replace(where, missing=None))
             if otherwise is None or otherwise.form == "compact":
                 _warn_of(where.missing)
-        return choose(chain, where, trials=self._trials)
+        return choose(chain, where, trials=trials)
 
     def constrain_gradients(
         self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]
@@ -131,15 +170,6 @@ class Auto:
     def reapply(self) -> None:
         """Put every removed weight that is held dense back to zero."""
         self._backend.reapply()
-
-    def remask(
-        self,
-        networks: Sequence[nn.Module],
-        masks: Mapping[str, Tensor],
-        optimizers: Sequence[torch.optim.Optimizer],
-    ) -> None:
-        """See :meth:`core.api.Execution.remask`; layers keep the form that they have."""
-        self._backend.remask(networks, masks, optimizers)
 
     def row(self, module: nn.Module) -> RowNetwork | None:
         """See :meth:`core.api.Execution.row`."""
@@ -166,6 +196,29 @@ class Auto:
         }
 
 
+def _entries(
+    masks: Mapping[str, Tensor], suits: Callable[[str], bool], decide: Decide, where: Setting
+) -> dict[str, dict[str, Any]]:
+    """What the report says of each masked parameter, in the masks' order."""
+    choices, shapes = {}, {}
+    described: dict[str, dict[str, Any]] = {}
+    for name in masks:
+        mask = masks[name]  # each look-up may unpack it: one at a time
+        density = choosing.density_of_mask(mask)
+        described[name] = {"shape": list(mask.shape), "density": round(density, 6)}
+        reason = choosing.unsuitable(density, suits(name))
+        if reason is None:
+            shapes[name] = choosing.shape_of(mask, density)
+        else:
+            choices[name] = Choice("masked", reason)
+    for names in choosing.chains(shapes, where):
+        choices |= dict.fromkeys(names, decide(names, tuple(shapes[n] for n in names)))
+    return {
+        name: {"choice": choices[name].form, "reason": choices[name].reason, **described[name]}
+        for name in masks
+    }
+
+
 def _usable(before: Mapping[str, Any], where: Setting) -> dict[str, Choice]:
     """Choices of an earlier process by parameter: none where they were of something else."""
     if (before.get("backend"), before.get("device")) != ("auto", where.device):
@@ -173,16 +226,12 @@ def _usable(before: Mapping[str, Any], where: Setting) -> dict[str, Choice]:
     return {
         name: Choice(layer["choice"], layer.get("reason", "as before"))
         for name, layer in before.get("layers", {}).items()
-        if layer.get("choice") in FORMS
+        if layer.get("choice") in get_args(Form)
     }
 
 
 def _title(role: str, name: str) -> str:
     return f"{role}.{name}" if role else name
-
-
-def _density(mask: Tensor) -> float:
-    return round(mask.count_nonzero().item() / mask.numel(), 6)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -182,19 +182,23 @@ def _limits(chain: tuple[LayerShape, ...], setting: Setting) -> Limits:
 # --- the layers of a network ------------------------------------------------------------
 
 
-def unsuitable(mask: Tensor, convertible: bool) -> str | None:
-    """Why a parameter with this mask can only be masked, or None."""
+def unsuitable(density: float, convertible: bool) -> str | None:
+    """Why a parameter with a mask of this density can only be masked, or None."""
     if not convertible:
         return "not the weight of one plain linear layer"
-    if mask.all():
+    if density == 1:
         return "its mask keeps every weight"
-    return None if mask.any() else "its mask keeps no weight"
+    return None if density else "its mask keeps no weight"
 
 
-def shape_of(mask: Tensor) -> LayerShape:
-    """``[outputs, inputs]``, boolean."""
+def density_of_mask(mask: Tensor) -> float:
+    """Share of its entries that are kept."""
+    return mask.count_nonzero().item() / mask.numel()
+
+
+def shape_of(mask: Tensor, density: float) -> LayerShape:
+    """``mask`` is ``[outputs, inputs]``, boolean."""
     outputs, inputs = mask.shape
-    density = mask.count_nonzero().item() / mask.numel()
     return LayerShape(outputs, inputs, density, is_blocks(mask.cpu().numpy().view(np.uint8)))
 
 
@@ -218,6 +222,13 @@ def _follows(before: str, name: str, shapes: Mapping[str, LayerShape], narrow: i
     parents = [weight.rpartition(".")[0].rpartition(".")[0] for weight in (before, name)]
     fits = parents[0] == parents[1] and shapes[before].outputs == shapes[name].inputs
     return fits and min(width_of((shapes[before],)), width_of((shapes[name],))) >= narrow
+
+
+def alike(chain: tuple[LayerShape, ...], other: tuple[LayerShape, ...]) -> bool:
+    """Whether they differ in nothing but densities, and in these by little."""
+    return [replace(layer, density=rounded(layer.density)) for layer in chain] == [
+        replace(layer, density=rounded(layer.density)) for layer in other
+    ]
 
 
 def rounded(density: float) -> float:

@@ -18,14 +18,14 @@ Wanted = Callable[[str, torch.Size, float], bool]
 
 
 def convertible(module: nn.Module, name: str) -> bool:
-    """Whether the parameter ``name`` of ``module`` is the weight of a plain linear layer.
+    """Whether the parameter ``name`` is the weight of a linear layer that may change its form.
 
-    It is not if another layer has the same weight, or if hooks watch the layer: a layer of
-    another kind would run without them.
+    That is a plain one, dense or compact. It may not if another layer has the same weight, or
+    if hooks watch the layer: a layer of another kind would run without them.
     """
     path, _, attribute = name.rpartition(".")
     owner = module.get_submodule(path)
-    if attribute != "weight" or type(owner) is not nn.Linear or is_watched(owner):
+    if attribute != "weight" or type(owner) not in (nn.Linear, SparseLinear) or is_watched(owner):
         return False
     return sum(other is owner.weight for other in _every_parameter(module)) == 1
 
@@ -47,29 +47,52 @@ def convert(
     """
     done = []
     for name, mask in masks.items():
-        density = mask.count_nonzero().item() / mask.numel()
-        # A weight that keeps nothing has no numbers to name.
-        if not 0 < density < 1 or not convertible(module, name):
-            continue
-        if wanted(name, mask.shape, density):
-            module = _replaced(module, name.rpartition(".")[0], mask, options)
+        if convertible(module, name) and is_wanted(name, mask, wanted):
+            layer, structure = module.get_submodule(_path(name)), Structure.from_mask(mask)
+            weight = layer.get_parameter("weight")
+            give(weight, structure.compacted(weight.data))
+            module = replaced(module, layer, compact_like(layer, structure, **options))
             done.append(name)
     return module, done
 
 
-def _replaced(module: nn.Module, path: str, mask: Tensor, options: Mapping[str, bool]) -> nn.Module:
-    old = module.get_submodule(path)
-    weight, bias = old.get_parameter("weight"), old._parameters["bias"]
-    structure = Structure.from_mask(mask)
-    give(weight, structure.compacted(weight.data))
-    layer = SparseLinear(structure, weight, bias, **options).train(old.training)
+def is_wanted(name: str, mask: Tensor, wanted: Wanted) -> bool:
+    """Whether a weight with this mask can and should be compact."""
+    density = mask.count_nonzero().item() / mask.numel()
+    # A weight that keeps nothing has no numbers to name.
+    return 0 < density < 1 and wanted(name, mask.shape, density)
+
+
+def compact_like(layer: nn.Module, structure: Indexed, **options: bool) -> SparseLinear:
+    """A compact layer of the parameters of ``layer``, whose weight is in compact order."""
+    weight, bias = layer.get_parameter("weight"), layer._parameters["bias"]
+    return SparseLinear(structure, weight, bias, **options).train(layer.training)
+
+
+def dense_like(layer: nn.Module) -> nn.Linear:
+    """A dense layer of the parameters of ``layer``, whose weight is a matrix."""
+    weight, bias = layer.get_parameter("weight"), layer._parameters["bias"]
+    outputs, inputs = weight.shape
+    made = nn.Linear(inputs, outputs, bias=bias is not None, device="meta")  # draws no numbers
+    made.weight = weight
+    made.register_parameter("bias", bias)
+    return made.train(layer.training)
+
+
+def replaced(module: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+    """``module`` with ``new`` wherever ``old`` was; another module if that was itself ``old``."""
     if old is module:
-        return layer
+        return new
     for parent in module.modules():
         for name, child in parent._modules.items():
             if child is old:
-                parent._modules[name] = layer
+                parent._modules[name] = new
     return module
+
+
+def _path(name: str) -> str:
+    """Of the module that has the parameter ``name``."""
+    return name.rpartition(".")[0]
 
 
 def give(parameter: nn.Parameter, data: Tensor) -> None:

@@ -157,16 +157,14 @@ class Indexed(ABC):
         """``[N, K]`` bool, True where an entry is kept."""
         return self.expanded(torch.ones(self.nnz, dtype=torch.bool))
 
-    def carried(self, values: Tensor, new: Indexed) -> Tensor:
-        """``[..., nnz]`` to the order of a ``new`` structure of this shape, zero if not kept here.
-
-        Nothing of the size of the matrix is made. For several tensors, see :meth:`carrying`.
-        """
-        self._expect(values, (self.nnz,))
-        return self.carrying(new)(values)
-
     def carrying(self, new: Indexed) -> Callable[[Tensor], Tensor]:
-        """:meth:`carried` to one ``new`` structure; that the shapes agree is checked here."""
+        """What brings ``[..., nnz]`` into the order of ``new``, zero if not kept here.
+
+        Nothing of the size of the matrix is made.
+
+        Raises:
+            ValueError: ``new`` is of another shape.
+        """
         new.expect(self.shape, new.nnz)
         return ordering.carrying(self, new)
 

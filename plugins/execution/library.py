@@ -1,4 +1,4 @@
-"""The compiled kernels of ``native/``: their structures, and finding and loading them.
+"""The compiled kernels for one row of ``native/``: their structures, and loading them.
 
 They are built when the package is installed, where there is a C++ compiler, and called
 through ctypes. What is missing, or does not fit these structures, is as good as absent.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import warnings
 from ctypes import (
-    PyDLL,
+    CDLL,
     Structure,
     c_double,
     c_float,
@@ -18,8 +18,8 @@ from ctypes import (
     c_void_p,
     sizeof,
 )
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
+
+from core.api import library as compiled
 
 ABI = 3
 """As in ``native/rows.h``; raised with every change of a structure or of what a call does."""
@@ -75,10 +75,10 @@ class Network(Structure):
 
 
 @functools.cache
-def rows() -> PyDLL | None:
+def rows() -> CDLL | None:
     """The kernels for one observation at a time, or None, with one warning per process."""
-    found = _load()
-    if isinstance(found, PyDLL):
+    found = _found()
+    if isinstance(found, CDLL):
         return found
     warnings.warn(
         f"compiled kernels {found}: one observation at a time runs on NumPy, about 2 times "
@@ -90,43 +90,34 @@ def rows() -> PyDLL | None:
     return None
 
 
-def path() -> Path | None:
-    """Where the installed library is, beside this file, or None."""
-    paths = [Path(__file__).with_name(f"_rows{suffix}") for suffix in EXTENSION_SUFFIXES]
-    return next((path for path in paths if path.is_file()), None)
+def missing() -> str | None:
+    """None if the kernels can be used, else what is wrong with them."""
+    found = _found()
+    return found if isinstance(found, str) else None
 
 
-def _load() -> PyDLL | str:
-    """The library, or what is wrong with it."""
-    file = path()
-    if file is None:
-        return "were not built"
+def _found() -> CDLL | str:
+    """The library beside this file, or what is wrong with it."""
+    # A call takes microseconds, too short to hand the interpreter's lock around.
+    found = compiled(__file__, "_rows", holds_lock=True)
+    return found if isinstance(found, str) else declared(found)
+
+
+def declared(kernels: CDLL) -> CDLL | str:
+    """``kernels`` with its calls declared, or what is wrong with it."""
     try:
-        library = load(file)
-    except (OSError, AttributeError) as error:
+        kernels.openwork_rows_abi.argtypes = [c_size_t, c_size_t]
+        kernels.openwork_rows_abi.restype = c_int64
+        if kernels.openwork_rows_abi(sizeof(Step), sizeof(Network)) != ABI:
+            return "are of another version"
+        kernels.openwork_rows_use.argtypes = [c_int64]
+        kernels.openwork_rows_use.restype = c_int64
+        kernels.openwork_rows_forward.argtypes = [c_void_p, c_void_p, c_void_p]
+        kernels.openwork_rows_forward.restype = None
+        kernels.openwork_rows_accumulate.argtypes = [c_void_p, c_void_p, c_void_p, c_float]
+        kernels.openwork_rows_accumulate.restype = c_double
+        kernels.openwork_rows_move.argtypes = [c_void_p, c_void_p, c_float]
+        kernels.openwork_rows_move.restype = None
+    except AttributeError as error:
         return f"cannot be loaded ({error})"
-    return "are of another version" if library is None else library
-
-
-def load(file: Path) -> PyDLL | None:
-    """The library in ``file``, its calls declared; None if it is of another version.
-
-    Raises:
-        OSError: it cannot be loaded.
-        AttributeError: it lacks a call.
-    """
-    # PyDLL: a call takes microseconds, too short to hand the interpreter's lock around
-    library = PyDLL(str(file))
-    library.openwork_rows_abi.argtypes = [c_size_t, c_size_t]
-    library.openwork_rows_abi.restype = c_int64
-    if library.openwork_rows_abi(sizeof(Step), sizeof(Network)) != ABI:
-        return None
-    library.openwork_rows_use.argtypes = [c_int64]
-    library.openwork_rows_use.restype = c_int64
-    library.openwork_rows_forward.argtypes = [c_void_p, c_void_p, c_void_p]
-    library.openwork_rows_forward.restype = None
-    library.openwork_rows_accumulate.argtypes = [c_void_p, c_void_p, c_void_p, c_float]
-    library.openwork_rows_accumulate.restype = c_double
-    library.openwork_rows_move.argtypes = [c_void_p, c_void_p, c_float]
-    library.openwork_rows_move.restype = None
-    return library
+    return kernels

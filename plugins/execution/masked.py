@@ -5,18 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from plugins.execution.numpy_rows import NumpyRow
 from plugins.execution.remasking import change_state, refresh
 from plugins.execution.rows import row_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from plugins.execution.numpy_rows import NumpyRow
     from plugins.execution.rows import Row
 
 
@@ -35,7 +35,7 @@ class Masked:
 
     def __init__(self, native: bool = True) -> None:
         self._native = native
-        self._rows: WeakSet[Row | NumpyRow] = WeakSet()
+        self._rows: WeakKeyDictionary[Row | NumpyRow, nn.Module] = WeakKeyDictionary()
         self._deferring = False
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
@@ -99,7 +99,7 @@ class Masked:
         row = row_of(module, lambda parameter: self._masks.get(id(parameter)))
         if row is not None:
             row.defers = self._deferring
-            self._rows.add(row)
+            self._rows[row] = module
         return row
 
     @torch.no_grad()
@@ -132,6 +132,18 @@ class Masked:
         self._attached = [*others, *named.values()]
         self._zero(list(named.values()))
         refresh(optimizers)
+
+    def release(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Have no masks for these any more: they are no longer held dense."""
+        released = {id(parameter) for parameter in parameters}
+        self._attached = [pair for pair in self._attached if id(pair[0]) not in released]
+        for key in released:
+            self._masks.pop(key, None)
+            self._factors.pop(key, None)
+
+    def binds_dense(self, module: nn.Module) -> bool:
+        """Whether a row of ``module`` exists that knows dense layers only."""
+        return any(own is module and isinstance(row, NumpyRow) for row, own in self._rows.items())
 
     def defer(self) -> None:
         """See :meth:`core.api.Execution.defer`; called at every step of a run."""

@@ -27,13 +27,26 @@ def carrying(old: Indexed, new: Indexed) -> Callable[[Tensor], Tensor]:
     """What brings values of ``old`` into the order of ``new``, zero where ``old`` keeps none."""
     if not old.nnz:
         return lambda values: values.new_zeros(*values.shape[:-1], new.nnz)
-    known, wanted = (each.to_portable(each.positions()) for each in (old, new))  # both rise
+    order = inverse(old.ranks())
+    known = _small(old.positions(), old.shape)[order]  # rises
+    ranks = new.ranks()
+    wanted = _small(new.positions(), new.shape)[inverse(ranks)]  # rises: found much faster
     found = torch.searchsorted(known, wanted).clamp_(max=old.nnz - 1)
-    here = new.from_portable(known[found] == wanted)
-    source = new.from_portable(old.to_portable(torch.arange(old.nnz))[found])
+    here, source = (known[found] == wanted)[ranks], order[found][ranks]
 
     def carry(values: Tensor) -> Tensor:
         found = gathered(values, source)
         return torch.where(here.to(values.device), found, found.new_zeros(()))
 
     return carry
+
+
+def inverse(ranks: Tensor) -> Tensor:
+    """``[n]``: at place ``ranks[i]`` stands ``i``; ``ranks`` are all of 0 to n - 1."""
+    numbers = torch.arange(len(ranks), dtype=torch.int32)
+    return torch.empty_like(numbers).index_copy_(0, ranks, numbers)
+
+
+def _small(places: Tensor, shape: torch.Size) -> Tensor:
+    """In half the memory, if the matrix is not too large for that."""
+    return places.int() if shape.numel() < 1 << 31 else places

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from core.api import Refreshable
+from core.api import Refreshable, shaped_like
 
 
 def change_state(
@@ -17,13 +17,12 @@ def change_state(
 ) -> None:
     """Put ``change(state)`` for every state tensor shaped like ``parameter``.
 
-    That is of its shape, perhaps with leading dimensions (traces of several environments).
     Call it while ``parameter`` has the shape that its state has.
     """
     for optimizer in optimizers:
         state = optimizer.state.get(parameter, {})
         for name, value in state.items():
-            if isinstance(value, Tensor) and _ends_with(value.shape, parameter.shape):
+            if isinstance(value, Tensor) and shaped_like(value, parameter):
                 state[name] = change(value)
 
 
@@ -32,7 +31,3 @@ def refresh(optimizers: Iterable[torch.optim.Optimizer]) -> None:
     for optimizer in optimizers:
         if isinstance(optimizer, Refreshable):
             optimizer.refresh()
-
-
-def _ends_with(shape: torch.Size, end: torch.Size) -> bool:
-    return len(shape) >= len(end) and shape[len(shape) - len(end) :] == end

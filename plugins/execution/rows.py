@@ -9,8 +9,8 @@ be put off is carried out while the next forward pass reads them.
 
 from __future__ import annotations
 
-from ctypes import PyDLL
-from typing import final
+from ctypes import CDLL
+from typing import NoReturn, final
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from plugins.execution import library
 from plugins.execution.chains import Chain, agrees, recognise
 from plugins.execution.numpy_rows import NumpyRow
 from plugins.execution.programs import Program
-from plugins.execution.weights import MaskOf, Weights, fitting
+from plugins.execution.weights import NO_LONGER, MaskOf, Weights, fitting
 
 PROBES = 4
 """Random observations on which a network and its row must agree."""
@@ -31,7 +31,7 @@ def row_of(module: nn.Module, mask_of: MaskOf) -> Row | NumpyRow | None:
     if chain is None:
         return None
     kernels = library.rows()
-    row = NumpyRow.of(chain, mask_of) if kernels is None else Row(chain, kernels, mask_of)
+    row = NumpyRow.of(chain, mask_of) if kernels is None else Row(module, chain, kernels, mask_of)
     if row is None:
         return None
     generator = torch.Generator().manual_seed(0)
@@ -46,25 +46,32 @@ class Row:
 
     The weights are the module's own and change in place, behind autograd's back: a graph that
     was built before ``move`` must not be run backward after it. Between ``forward`` and its
-    ``accumulate`` the weights must stay as they are.
+    ``accumulate`` the weights must stay as they are. Layers that are replaced by others of
+    their kind and size, dense or compact, are followed.
     """
 
-    def __init__(self, chain: Chain, kernels: PyDLL, mask_of: MaskOf) -> None:
-        self._weights = Weights(chain, mask_of)
-        self._program = Program(chain)
-        self.inputs, self.outputs = self._program.inputs, self._program.outputs
+    def __init__(self, module: nn.Module, chain: Chain, kernels: CDLL, mask_of: MaskOf) -> None:
+        self._module = module
+        self._mask_of = mask_of
         self.defers = False
         """Whether moves may be put off; they are carried out at once unless somebody, who sees
         to :meth:`settle`, says so."""
         self._forward = kernels.openwork_rows_forward
         self._accumulate = kernels.openwork_rows_accumulate
         self._move = kernels.openwork_rows_move
-        self._network = self._program.network
-        self._address = self._program.address
-        self._output, self._other_output = self._program.output, self._program.other_output
         self._pending: Tensor | None = None
         self._version = 0
+        self._take(chain)
+        self.inputs, self.outputs = self._program.inputs, self._program.outputs
         self.bind()
+
+    def _take(self, chain: Chain) -> None:
+        """Run these layers from now on; nothing may be pending."""
+        self._chain = chain
+        self._weights = Weights(chain, self._mask_of)
+        self._program = Program(chain)
+        self._network, self._address = self._program.network, self._program.address
+        self._output, self._other_output = self._program.output, self._program.other_output
 
     @property
     def parameters(self) -> int:
@@ -156,14 +163,29 @@ class Row:
 
     def _expect_direction(self, direction: Tensor) -> None:
         if direction._version != self._version or direction.numel() != self._weights.count:
-            self._pending = self._network.direction = None
-            raise RuntimeError(
-                "a step was put off until the next forward pass, and meanwhile its direction or "
-                "the number of weights was changed: call settle() before"
-            )
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self._pending = self._network.direction = None
+        raise RuntimeError(
+            "a step was put off until the next forward pass, and meanwhile its direction or "
+            "the number of weights was changed: call settle() before"
+        )
 
     def bind(self) -> None:
-        """Read again where the weights are, and which of them live; settles."""
+        """Read again where the weights are, and which of them live; settles.
+
+        Raises:
+            RuntimeError: the module is no longer such as can run here, or layers were replaced
+                while a move was put off.
+        """
+        chain = recognise(self._module)
+        if chain is None:
+            raise RuntimeError(NO_LONGER)
+        if chain.layers != self._chain.layers:
+            if self._pending is not None:
+                self._refuse()
+            self._take(chain)
         self._weights.read()
         self._program.bind(self._weights)
         self.settle()

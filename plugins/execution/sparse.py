@@ -11,11 +11,10 @@ import torch
 
 from core.api import UserError
 from plugins.execution import kernels
-from plugins.execution.conversion import Wanted, convert, described, flatten, give
+from plugins.execution.conversion import Wanted, convert, described, flatten, is_wanted
 from plugins.execution.masked import Masked
-from plugins.execution.remasking import change_state
+from plugins.execution.reforming import Weight, is_compact, reformable
 from plugins.execution.sparse_linear import SparseLinear
-from plugins.execution.structure import Structure
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,6 +36,12 @@ class Sparse:
     hold removed weights at zero. Masked weights of other layers (convolutions) stay dense, and
     so do linear layers whose mask keeps everything or nothing: :class:`Masked` has these.
 
+    The form follows the masks that are in force, and not those of before: when they change, a
+    layer gets the form that :meth:`attach` would give it, so that a run that is resumed has
+    the forms of the one that was stopped. What cannot be replaced in training stays as it is:
+    a network that is one layer itself, layers that hooks watch, and those of a network that
+    runs one observation at a time by NumPy.
+
     All parameters of a network are views of one vector, in the network's order.
     """
 
@@ -57,8 +62,8 @@ class Sparse:
             rows: run without autograd where that applies (:meth:`row`).
             wanted: which of the layers that could be compact are to be.
         """
-        self._native = product != "densified"
-        self._bf16 = bf16
+        self._native, self._bf16 = product != "densified", bf16
+        self._options = {"native": self._native, "bf16": bf16}
         self._wanted = wanted
         self._dense = Masked(native=rows)
         self._networks: dict[str, nn.Module] = {}
@@ -70,16 +75,14 @@ class Sparse:
         Raises:
             KeyError: a mask names no parameter of the module.
         """
-        unknown = masks.keys() - {name for name, _ in module.named_parameters()}
-        if unknown:
-            raise KeyError(f"no parameter is called {', '.join(sorted(unknown))}")
-        module, compact = convert(module, masks, self._wanted, native=self._native, bf16=self._bf16)
+        _expect_names(module, masks)
+        module, compact = convert(module, masks, self._wanted, **self._options)
         # Looking a mask up may mean to unpack it: one at a time, and no more than are needed.
         rest = {name: masks[name] for name in masks if name not in compact}
         flatten(module)
         self._dense.attach(module, rest, role)
         role = role or f"network {len(self._networks) + 1}"
-        self._networks[role], self._masked[role] = module, list(rest)
+        self._networks[role], self._masked[role] = module, list(masks)
         if compact and self._native and next(module.parameters()).is_cpu:
             _warn_of(kernels.available())
         return module
@@ -106,29 +109,50 @@ class Sparse:
     ) -> None:
         """See :meth:`core.api.Execution.remask`.
 
-        The parameter objects stay, with other data; gradients that they hold are dropped.
+        The parameter objects stay, with other data; gradients that they hold are dropped. So
+        do the networks, but layers within them become others (:class:`SparseLinear` or
+        ``nn.Linear``) where they change their form.
 
         Raises:
             KeyError: a mask names no parameter of the networks.
         """
+        _expect_names(networks[0], masks)
         self._dense.settle()
+        role = self.role_of(networks[0])
         rest = {}
         for name in masks:
-            layers = [network.get_submodule(name.rpartition(".")[0]) for network in networks]
-            if not isinstance(layers[0], SparseLinear) or not name.endswith("weight"):
-                rest[name] = masks[name]
+            mask = masks[name]
+            weight = Weight(networks, name, optimizers)
+            if self._to_be_compact(networks, name, mask):
+                weight.store(mask, **self._options)
                 continue
-            structure = Structure.from_mask(masks[name])
-            for layer in layers:
-                _restructure(layer, structure, optimizers)
+            if is_compact(networks[0], name):
+                weight.expand()
+            rest[name] = mask
         for network in networks:
             flatten(network)
+        self._dense.release([networks[0].get_parameter(n) for n in masks if n not in rest])
         self._dense.remask(networks, rest, optimizers)
         self._dense.rebind()
+        self._masked[role] = list(dict.fromkeys([*self._masked[role], *masks]))
+
+    def _to_be_compact(self, networks: Sequence[nn.Module], name: str, mask: Tensor) -> bool:
+        """Which form a weight is to have with this mask: of networks that are in use."""
+        if not self.reformable(networks, name):
+            return is_compact(networks[0], name)
+        return is_wanted(name, mask, self._wanted)
+
+    def reformable(self, networks: Sequence[nn.Module], name: str) -> bool:
+        """Whether :meth:`remask` may change how the weight ``name`` is stored."""
+        return reformable(networks, name) and not self._dense.binds_dense(networks[0])
+
+    def role_of(self, network: nn.Module) -> str:
+        """What a network is called that :meth:`attach` gave back."""
+        return next(role for role, own in self._networks.items() if own is network)
 
     def row(self, module: nn.Module) -> Row | NumpyRow | None:
-        """See :meth:`Masked.row`."""
-        return self._dense.row(module)
+        """See :meth:`Masked.row`; None with bfloat16, which rows do not have."""
+        return None if self._bf16 else self._dense.row(module)
 
     def defer(self) -> None:
         """See :meth:`core.api.Execution.defer`."""
@@ -172,6 +196,8 @@ class Sparse:
             if isinstance(layer, SparseLinear)
         }
         for name in self._masked[role]:
+            if name in found:
+                continue
             parameter = network.get_parameter(name)
             found[name] = {
                 "choice": "masked",
@@ -181,16 +207,10 @@ class Sparse:
         return found
 
 
-def _restructure(
-    layer: nn.Module, structure: Any, optimizers: Sequence[torch.optim.Optimizer]
-) -> None:
-    """Other entries of a compact layer live; what stays alive keeps its values and its state."""
-    assert isinstance(layer, SparseLinear)
-    weight, carry = layer.weight, layer.structure.carrying(structure)
-    change_state(optimizers, weight, carry)
-    weight.grad = None
-    give(weight, carry(weight.data))
-    layer.restructure(structure)
+def _expect_names(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    unknown = masks.keys() - {name for name, _ in module.named_parameters()}
+    if unknown:
+        raise KeyError(f"no parameter is called {', '.join(sorted(unknown))}")
 
 
 def expect_kernels(device: torch.device) -> None:

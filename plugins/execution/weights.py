@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from plugins.execution.chains import Chain, is_plain
 
+NO_LONGER = (
+    "a network that runs one observation at a time was moved or converted: its layers must stay "
+    "of kinds known there, and its parameters trainable, contiguous and float32 on the CPU"
+)
 MaskOf = Callable[[nn.Parameter], Tensor | None]
 """Which weights of a parameter live, or None for all."""
 
@@ -36,10 +40,7 @@ class Weights:
             RuntimeError: they are no longer such as can be read and moved there.
         """
         if not all(map(is_plain, self._parameters)):
-            raise RuntimeError(
-                "a network that runs one observation at a time was moved or converted: its "
-                "parameters must stay trainable, contiguous and float32 on the CPU"
-            )
+            raise RuntimeError(NO_LONGER)
         self._pointers = [parameter.data_ptr() for parameter in self._parameters]
         self.count = sum(parameter.numel() for parameter in self._parameters)
         self._masks = {id(p): _words(self._mask_of(p)) for p in self._parameters}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tomllib
+from ctypes import PyDLL
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,8 @@ def built(tmp_path_factory):
     flags = [*extension["extra-compile-args"], "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     sources = [ROOT / source for source in extension["sources"]]
     subprocess.run([compiler, *flags, *sources, "-o", file], check=True)
-    kernels = library.load(file)
-    assert kernels is not None
+    kernels = library.declared(PyDLL(str(file)))
+    assert isinstance(kernels, PyDLL)
     return kernels
 
 

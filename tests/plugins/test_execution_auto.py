@@ -157,18 +157,19 @@ def test_what_is_narrow_depends_on_the_batch(batch, together):
 def test_shapes_are_those_of_masks():
     mask = torch.zeros(32, 48, dtype=torch.bool)
     mask[:16, 16:32] = True
-    assert choosing.shape_of(mask) == LayerShape(32, 48, 1 / 6, blocks=True)
+    assert choosing.density_of_mask(mask) == 1 / 6
+    assert choosing.shape_of(mask, 1 / 6) == LayerShape(32, 48, 1 / 6, blocks=True)
     mask[0, 0] = True
-    assert choosing.shape_of(mask) == LayerShape(32, 48, 257 / 1536, blocks=False)
-    assert not choosing.shape_of(torch.ones(8, 8, dtype=torch.bool)).blocks
+    assert choosing.density_of_mask(mask) == 257 / 1536
+    assert choosing.shape_of(mask, 0.2) == LayerShape(32, 48, 0.2, blocks=False)
+    assert not choosing.shape_of(torch.ones(8, 8, dtype=torch.bool), 1.0).blocks
 
 
 def test_only_linear_weights_that_lose_something_can_be_compact():
-    some, none = torch.eye(4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
-    assert choosing.unsuitable(some, True) is None
-    assert "linear" in choosing.unsuitable(some, False)
-    assert "every weight" in choosing.unsuitable(~none, True)
-    assert "no weight" in choosing.unsuitable(none, True)
+    assert choosing.unsuitable(0.25, True) is None
+    assert "linear" in choosing.unsuitable(0.25, False)
+    assert "every weight" in choosing.unsuitable(1.0, True)
+    assert "no weight" in choosing.unsuitable(0.0, True)
 
 
 @pytest.mark.parametrize(

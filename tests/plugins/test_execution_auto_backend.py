@@ -230,7 +230,7 @@ def test_one_row_that_needs_autograd_is_tried(monkeypatch, kernels_work, options
 
 
 def test_without_kernels_for_rows_a_batch_of_one_is_masked(monkeypatch, kernels_work):
-    monkeypatch.setattr(library, "path", lambda: None)
+    monkeypatch.setattr(library, "missing", lambda: "were not built")
     auto._warn_of.cache_clear()
     one, many = build(batch=1), build()
     with pytest.warns(RuntimeWarning, match="one row at a time were not built"):

@@ -82,7 +82,7 @@ def test_a_state_dict_is_row_by_row_and_loads_into_another_order():
     for name in ("2.weight", "4.weight"):
         layer = module.get_submodule(name.removesuffix(".weight"))
         old, new = layer.structure, structure_of(masks[name], (3, 5))  # narrow panels
-        layer.weight.data = old.carried(layer.weight.data, new)
+        layer.weight.data = old.carrying(new)(layer.weight.data)
         layer.restructure(new)
     state = module.state_dict()
     assert list(state) == list(network().state_dict())

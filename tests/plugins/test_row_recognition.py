@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
+from ctypes import PyDLL
+from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 import torch
 from torch import nn
 
 from core.api import EnvironmentSpec, NetworkContext
+from core.api import library as compiled
 from plugins.execution import library
 from plugins.execution.masked import Masked
 from plugins.execution.numpy_rows import NumpyRow
@@ -191,7 +193,7 @@ def rows_twice():
 
 
 def test_without_the_library_there_is_one_warning(real):
-    real.setattr(library, "path", lambda: None)
+    real.setattr(library, "compiled", lambda *_, **__: "were not built")
     rows, [(category, message)] = rows_twice()
     assert all(isinstance(row, NumpyRow) for row in rows)
     assert category is RuntimeWarning
@@ -201,7 +203,7 @@ def test_without_the_library_there_is_one_warning(real):
 
 
 def test_a_library_of_another_version_counts_as_absent(real, built):
-    real.setattr(library, "path", lambda: Path(built._name))
+    real.setattr(library, "compiled", lambda *_, **__: PyDLL(built._name))
     real.setattr(library, "ABI", library.ABI + 1)
     rows, [(_, message)] = rows_twice()
     assert all(isinstance(row, NumpyRow) for row in rows)
@@ -209,16 +211,17 @@ def test_a_library_of_another_version_counts_as_absent(real, built):
 
 
 def test_a_library_that_cannot_be_loaded_counts_as_absent(real, tmp_path):
-    file = tmp_path / "rows.so"
-    file.write_bytes(b"no library")
-    real.setattr(library, "path", lambda: file)
+    suffix = EXTENSION_SUFFIXES[0]
+    (tmp_path / f"_rows{suffix}").write_bytes(b"no library")
+    beside = str(tmp_path / "library.py")
+    real.setattr(library, "compiled", lambda _, *names, **how: compiled(beside, *names, **how))
     rows, [(_, message)] = rows_twice()
     assert all(isinstance(row, NumpyRow) for row in rows)
     assert "cannot be loaded" in message
 
 
 def test_the_installed_library_fits(real):
-    if library.path() is None:
+    if library.missing() == "were not built":
         pytest.skip("the package was installed without a C++ compiler")
     rows, messages = rows_twice()
     assert all(isinstance(row, Row) for row in rows)
@@ -226,7 +229,7 @@ def test_the_installed_library_fits(real):
 
 
 def test_native_can_be_turned_off_in_silence(real):
-    real.setattr(library, "path", lambda: None)
+    real.setattr(library, "compiled", lambda *_, **__: "were not built")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Masked(native=False).row(an_actor()) is None

@@ -23,12 +23,12 @@ FLAGS = ["-std=c++17", "-O1", "-fopenmp-simd", "-fopenmp", "-fPIC", "-shared"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 SCRIPT = """
 import sys
-from pathlib import Path
+from ctypes import PyDLL
 import torch
 from plugins.execution import library, programs
 from tests.sparse_row_networks import BACKENDS, perceptron, simba, some_masks
 
-kernels = library.load(Path(sys.argv[1]))
+kernels = library.declared(PyDLL(sys.argv[1]))
 library.rows = lambda: kernels
 torch.set_num_threads(2)
 programs.LARGE = 1000

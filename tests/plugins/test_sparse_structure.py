@@ -358,7 +358,7 @@ def test_values_are_carried_to_other_masks(mask, data, seed, lead):
     other = torch.rand(mask.shape, generator=generator) < data.draw(st.sampled_from([0, 0.3, 1]))
     old, new = structure_of(mask, (16, 8)), structure_of(other, (8, 32))
     matrix = torch.randn(*lead, *mask.shape, generator=generator) * mask
-    got = old.carried(old.compacted(matrix), new)
+    got = old.carrying(new)(old.compacted(matrix))
     assert torch.equal(new.expanded(got), matrix * other)
 
 
@@ -375,4 +375,4 @@ def test_another_layers_sizes_are_refused():
     with pytest.raises(ValueError, match=r"needs \[\.\.\., 20, 30\], got \[30, 20\]"):
         structure.compacted(torch.zeros(30, 20))
     with pytest.raises(ValueError, match="another layer's"):
-        structure.carried(torch.zeros(structure.nnz), small(rows=21))
+        structure.carrying(small(rows=21))

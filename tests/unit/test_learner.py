@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from core import capture
 from core.api import Phase, RunStopped
-from core.learner import Learner, Means
+from core.learner import Learner
+from core.means import Means
 from tests.agents import (
     CPU,
     DRQ,
