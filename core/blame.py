@@ -155,7 +155,8 @@ def verdict(
     who = f"this was {found}{found.component(selections)}" if found else ""
     said = "; ".join(part for part in (who, more) if part)
     own = found is not None and found.provider.distribution == PROJECT
-    said_all = isinstance(error, KeyboardInterrupt) or (isinstance(error, UserError) and own)
+    named = own or (found is not None and str(found.provider) in str(error))
+    said_all = isinstance(error, KeyboardInterrupt) or (isinstance(error, UserError) and named)
     if said_all and not more:  # Ctrl-C is nobody's fault; in a run it is no exception
         return ""
     return f"{PROJECT}: {said}" if said else ""

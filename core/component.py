@@ -28,6 +28,11 @@ class Provider:
     editable: bool = False
     """Installed in editable mode: the version says little about the code."""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a ``--plugin`` file, and not installed."""
+        return self.sha256 is not None and self.entry_point is None
+
     def __str__(self) -> str:
         return f"{self.distribution} {self.version}"
 

@@ -55,16 +55,19 @@ class Broken:
     @property
     def advice(self) -> str:
         """The command line that says more."""
-        is_file = self.provider.sha256 and not self.provider.entry_point
-        which = f"--plugin {self.provider.source}" if is_file else self.provider.distribution
+        source, name = self.provider.source, self.provider.distribution
+        which = f"--plugin {source}" if self.provider.is_file else name
         return f"python -m core plugins doctor {which}"
 
 
 # --- hooks ------------------------------------------------------------------------------
 
 
-def check_hooks(plugin: object) -> list[str]:
-    """What is wrong with the hooks of a plugin (a module or an object), one text each."""
+def check_hooks(plugin: object, *, hookless: bool = False) -> list[str]:
+    """What is wrong with the hooks of a plugin (a module or an object), one text each.
+
+    ``hookless``: it need not have any, because importing it may be all that is wanted.
+    """
     if isinstance(plugin, type):
         return [f"{plugin.__name__} is a class; give an instance: {plugin.__name__}()"]
     if inspect.isroutine(plugin):
@@ -82,7 +85,7 @@ def check_hooks(plugin: object) -> list[str]:
                 f"{name} is not marked: did you forget @hookimpl?{known}"
                 " (if it is no hook, call it something else)"
             )
-    if not problems and not marked:
+    if not problems and not marked and not hookless:
         problems.append(
             "it offers and watches nothing: mark a function with @hookimpl, such as register_masks"
         )

@@ -108,7 +108,8 @@ class Plugins:
             PluginError: it breaks the rules of :mod:`core.offers`. Nothing of it stays; so too
                 after whatever else the plugin raises.
         """
-        problems = check_hooks(plugin)
+        # A file may only register environments with Gymnasium, say.
+        problems = check_hooks(plugin, hookless=provider.is_file)
         if problems:
             raise PluginError("\n    ".join(problems))
         name = _name(provider)
@@ -118,7 +119,7 @@ class Plugins:
             raise PluginError("it is loaded already") from None
         try:
             offers = [(kind, one) for kind in KINDS for one in self._offers(name, kind)]
-            if not offers and not self._watches(name):
+            if not (offers or self._watches(name) or provider.is_file):
                 raise PluginError("it offers and watches nothing")
         except BaseException:
             self._manager.unregister(name=name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import installations
 
 GOOD = '''\
 from __future__ import annotations
@@ -54,20 +55,13 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path) -> Iterator[Install]:
     """Put a distribution with one module on the path, as a package installer does."""
 
     def put(name: str, code: str, asks_for: str | None = "openwork>=0.1,<0.2") -> None:
         module = name.replace("-", "_")
-        info = tmp_path / f"{module}-0.3.dist-info"
-        info.mkdir()
-        requires = f"Requires-Dist: {asks_for}\n" if asks_for else ""
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.3\n{requires}"
-        )
-        (info / "entry_points.txt").write_text(f"[openwork]\nmain = {module}\n")
-        (tmp_path / f"{module}.py").write_text(code)
-        monkeypatch.delitem(sys.modules, module, raising=False)
+        points, modules = {"main": module}, {f"{module}.py": code}
+        installations.install(tmp_path, name, "0.3", points, modules, requires=asks_for)
 
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return put
+    with installations.on_path(tmp_path):
+        yield put

@@ -20,11 +20,15 @@ def install(
     modules: Mapping[str, str] | None = None,
     *,
     editable: bool = False,
+    requires: str | None = None,
 ) -> Path:
     """Write a distribution into ``site``; the path of its dist-info folder."""
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    needed = f"Requires-Dist: {requires}\n" if requires else ""
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}"
+    )
     lines = [f"{point} = {value}" for point, value in (points or {}).items()]
     (info / "entry_points.txt").write_text("\n".join(["[openwork]", *lines, ""]))
     for module, text in (modules or {}).items():

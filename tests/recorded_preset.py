@@ -107,6 +107,7 @@ def record_of(
         "components": [_component(key, node, kind) for key, node, kind in placed],
         "plugins": [_provider(kind) for kind in dict.fromkeys(kind for _, _, kind in placed)],
         "broken_plugins": [],
+        "without": [],
         "set_by": set_by,
         "summary": {
             "environment": "dm_control walker-walk, states of 24, dm_control 1.0.50",

@@ -13,7 +13,7 @@ from core.config.load import Loaded
 from core.config.schema import LISTED, SINGLE
 from core.config.source import Key, dotted
 from core.errors import OptionError, UserError, did_you_mean
-from core.hookspecs import ALL, KINDS
+from core.hookspecs import ALL, KINDS, PROJECT
 from core.plugins import Plugins
 
 
@@ -42,13 +42,21 @@ class Selection:
             return self.component.build(self.options, context)
         except OptionError as error:
             key = (*self.key, error.field)
-            raise UserError(f"{self.loaded.origin(key)}: {dotted(key)}: {error.problem}") from None
+            where = f"{self.loaded.origin(key)}: {dotted(key)}"
+            raise UserError(f"{where}: {error.problem}{self._whose}") from None
         except UserError as error:
             where = f"{self.loaded.origin(self.key)}: {dotted(self.key)}"
-            raise UserError(f"{where}: {error}") from None
+            raise UserError(f"{where}: {error}{self._whose}") from None
         except Exception as error:
             accuse(error, self.component.provider).add_note(f"while building {self.title}")
             raise
+
+    @property
+    def _whose(self) -> str:
+        """The component, in brackets, where it is not one of the project's own."""
+        provider = self.component.provider
+        third = provider is not None and provider.distribution != PROJECT
+        return f" ({self.title})" if third else ""
 
     @property
     def title(self) -> str:

@@ -9,6 +9,7 @@ import sysconfig
 import venv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -82,11 +83,14 @@ class Environment:
         self.run("-m", "pip", "install", "-q", *words, cwd=cwd).ok()
 
 
-def missing(modules: Sequence[str]) -> list[str]:
-    """The modules that the environment of the tests lacks."""
-    from importlib.util import find_spec
+def missing(distributions: Sequence[str]) -> list[str]:
+    """What the environment of the tests lacks.
 
-    return [name for name in modules if find_spec(name) is None]
+    By metadata: looking for the module pip makes setuptools give up its own distutils in this
+    process, without which torch compiles nothing.
+    """
+    installed = {distribution.name for distribution in metadata.distributions()}
+    return [name for name in distributions if name not in installed]
 
 
 @pytest.fixture(scope="session", autouse=True)

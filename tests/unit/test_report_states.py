@@ -168,6 +168,7 @@ def test_a_figure_that_fails_is_told_and_the_others_go_on(
 ) -> None:
     from matplotlib import pyplot
 
+    pyplot.close("all")  # what other tests left
     run = write_run(tmp_path / "run", **SHORT)
     names = "breaks,builds_not,twice,escapes,good,returns"
     assert report(run, *figures, names) == 0
