@@ -29,7 +29,7 @@ from tensordict import TensorDict
 
 from core.api import EnvironmentSpec
 from core.config import load, resolve
-from core.experiment import build_agent
+from core.experiment import Agent, build_agent
 from core.plugins import load_plugins
 from core.probing import AgentProbe
 from core.recent import Recent
@@ -73,7 +73,8 @@ def timed(call: Callable[[], Any]) -> float:
     return 1000 * (time.process_time() - started)
 
 
-def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str, Any]:
+def built(width: int, backend: str, sparsity: float) -> Agent:
+    """``state_sparse`` with a RigL critic of this width, which changes at every frame."""
     masks = (
         f"masks=[{{name: rigl, target: critic, sparsity: {sparsity}, drop_fraction: 0.2, "
         f"decay: constant, every: 1}}, {{name: erdos_renyi, target: actor, sparsity: {sparsity}}}]"
@@ -81,7 +82,11 @@ def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str,
     sizes = ["network.width_scale=1", f"network.critic.width={width}"]
     words = [*sizes, f"execution={backend}", masks]
     config = resolve(load([ROOT / "presets" / "state_sparse.yaml"], words), load_plugins())
-    agent = build_agent(config, HUMANOID, torch.device("cpu"))
+    return build_agent(config, HUMANOID, torch.device("cpu"))
+
+
+def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str, Any]:
+    agent = built(width, backend, sparsity)
     data: Any = Random()
     frames = iter(range(1, 10**6))
 

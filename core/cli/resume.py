@@ -57,7 +57,6 @@ def execute(options: argparse.Namespace) -> int:
     directory: Path = options.run
     record = read_record(directory)
     config, plugins = reread(directory, record, options)
-    from core import checkpoint
     from core import experiment as assembly
     from core.contexts import RunInfo
     from core.loop import Run
@@ -65,12 +64,7 @@ def execute(options: argparse.Namespace) -> int:
     from core.session import Loggers, Session, StopRequest, show_start
     from core.summary import summary
 
-    state = checkpoint.read(directory)
-    if state["counters"]["frames"] >= config.run.frames:
-        raise UserError(
-            f"{directory}: all {config.run.frames:,} frames are done; give more, "
-            f"such as frames={2 * config.run.frames}"
-        )
+    state = unfinished_state(directory, config)
     console = Console(soft_wrap=True)
     report_broken(plugins, console)
     changed = changed_plugins(record, plugins)
@@ -94,6 +88,23 @@ def execute(options: argparse.Namespace) -> int:
     show_start(console, directory, summary(experiment))
     console.print(f"resumed at frame {run.counters.frames:,}", highlight=False)
     return Session(run, plugins, info, stop, loggers).drive(console, resumed=True)
+
+
+def unfinished_state(directory: Path, config: RunConfig) -> dict[str, Any]:
+    """The checkpoint to go on from.
+
+    Raises:
+        UserError: there is none that can be read, or the run is at its end.
+    """
+    from core import checkpoint
+
+    state = checkpoint.read(directory)
+    if state["counters"]["frames"] >= config.run.frames:
+        raise UserError(
+            f"{directory}: all {config.run.frames:,} frames are done; give more, "
+            f"such as frames={2 * config.run.frames}"
+        )
+    return state
 
 
 def key_of(override: str) -> str:

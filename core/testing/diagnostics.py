@@ -12,7 +12,7 @@ import numpy as np
 from core.examiner import Examiner, Findings
 from core.examining import Bracketing
 from core.testing import runs
-from core.testing.examined import MASKED, SPARSE, ExaminedSuite, Overheard
+from core.testing.examined import ExaminedSuite, Overheard
 from core.testing.snapshots import differences, named, snapshot
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class DiagnosticSuite(ExaminedSuite):
 
     def test_measuring_changes_nothing(self) -> None:
         for agent in self.suited:
-            for execution in self._executions():
+            for execution in self.executions:
                 with self.lent(agent, execution) as run, TemporaryDirectory() as folder:
                     built = self.built_for(run)
                     before = snapshot(run, Path(folder))
@@ -128,15 +128,9 @@ class DiagnosticSuite(ExaminedSuite):
 
     def test_numbers_are_the_same_under_sparse_execution(self) -> None:
         self.require("sparse")
-        from core.checkpoint import agent_state, restore_agent
-
         for agent in self.suited:
-            with self.lent(agent, MASKED) as masked, self.lent(agent, SPARSE) as sparse:
-                restore_agent(sparse.agent, agent_state(masked.agent))
-                data, recent = sparse.data, sparse.recent
-                sparse.data, sparse.recent = masked.data, masked.recent
+            with self.lent_twice(agent) as (masked, sparse):
                 one, other = self.measured(masked), self.measured(sparse)
-                sparse.data, sparse.recent = data, recent
                 found = _apart(one, other, self.tolerance)
                 assert not found, (
                     f"of the agent '{agent}', dense weights held at zero and kept weights alone "
@@ -160,9 +154,6 @@ class DiagnosticSuite(ExaminedSuite):
                         "around an update that moves weights it gives the same numbers as around "
                         "one that does not: 'before_update' is to keep what 'measure' compares with"
                     )
-
-    def _executions(self) -> list[Mapping[str, Any]]:
-        return [MASKED, SPARSE] if self.capable("sparse") else [MASKED]
 
 
 def _all(found: Findings) -> dict[str, Any]:

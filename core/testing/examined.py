@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.examining import BatchOptions, ExamineContext
@@ -79,6 +79,25 @@ class ExaminedSuite(ComponentSuite):
     def lent(self, agent: str, *changes: Mapping[str, Any]) -> AbstractContextManager[Experiment]:
         """An agent that has lived a little, to look at; what is done to it is undone."""
         return runs.borrowed(self.plugins, self.values(agent, *changes), self.steps(agent))
+
+    @contextmanager
+    def lent_twice(self, agent: str) -> Iterator[tuple[Experiment, Experiment]]:
+        """The same agent, dense weights held at zero and kept weights alone, on the same data."""
+        from core.checkpoint import agent_state, restore_agent
+
+        with self.lent(agent, MASKED) as masked, self.lent(agent, SPARSE) as sparse:
+            restore_agent(sparse.agent, agent_state(masked.agent))
+            data, recent = sparse.data, sparse.recent
+            sparse.data, sparse.recent = masked.data, masked.recent
+            try:
+                yield masked, sparse
+            finally:
+                sparse.data, sparse.recent = data, recent
+
+    @property
+    def executions(self) -> list[Mapping[str, Any]]:
+        """The backends that the component is tried under."""
+        return [MASKED, SPARSE] if self.capable("sparse") else [MASKED]
 
     # --- checks that both have ----------------------------------------------------------
 

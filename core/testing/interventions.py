@@ -13,7 +13,7 @@ from core.compact import dense
 from core.errors import RunStopped
 from core.examiner import Examiner
 from core.testing import runs
-from core.testing.examined import MASKED, SPARSE, ExaminedSuite, Overheard
+from core.testing.examined import ExaminedSuite, Overheard
 from core.testing.snapshots import named
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class InterventionSuite(ExaminedSuite):
 
     def test_removed_weights_stay_exactly_zero(self) -> None:
         for agent in self.suited:
-            for execution in self._executions():
+            for execution in self.executions:
                 with self.lent(agent, execution) as run:
                     self.changed(run)
                     removed = list(alive_but_removed(run))
@@ -130,7 +130,7 @@ class InterventionSuite(ExaminedSuite):
 
     def test_parameters_change_in_place(self) -> None:
         for agent in self.suited:
-            for execution in self._executions():
+            for execution in self.executions:
                 with self.lent(agent, execution) as run:
                     before = _parameters(run)
                     self.changed(run)
@@ -143,7 +143,7 @@ class InterventionSuite(ExaminedSuite):
 
     def test_optimizer_state_fits_its_parameters(self) -> None:
         for agent in self.suited:
-            for execution in self._executions():
+            for execution in self.executions:
                 with self.lent(agent, execution) as run:
                     before = _slots(run)
                     self.changed(run)
@@ -155,7 +155,7 @@ class InterventionSuite(ExaminedSuite):
 
     def test_learning_goes_on(self) -> None:
         for agent in self.suited:
-            for execution in self._executions():
+            for execution in self.executions:
                 with self.lent(agent, execution) as run:
                     self.changed(run)
                     before = weights(run)
@@ -191,16 +191,10 @@ class InterventionSuite(ExaminedSuite):
 
     def test_weights_are_the_same_under_sparse_execution(self) -> None:
         self.require("sparse")
-        from core.checkpoint import agent_state, restore_agent
-
         for agent in self.suited:
-            with self.lent(agent, MASKED) as masked, self.lent(agent, SPARSE) as sparse:
-                restore_agent(sparse.agent, agent_state(masked.agent))
-                data, recent = sparse.data, sparse.recent
-                sparse.data, sparse.recent = masked.data, masked.recent
+            with self.lent_twice(agent) as (masked, sparse):
                 self.changed(masked)
                 self.changed(sparse)
-                sparse.data, sparse.recent = data, recent
                 one, two = weights(masked), weights(sparse)
                 for name, weight in one.items():
                     size = float(weight.abs().max()) if weight.numel() else 0.0
@@ -209,9 +203,6 @@ class InterventionSuite(ExaminedSuite):
                         f"'{name}' of the agent '{agent}' is another where only kept weights are "
                         "stored; see and write weights through core.api.dense and assign_dense"
                     )
-
-    def _executions(self) -> list[Mapping[str, Any]]:
-        return [MASKED, SPARSE] if self.capable("sparse") else [MASKED]
 
 
 class _Now:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.api import BatchOptions, Component, MaskContext, require
-from plugins.masks import Counted, RandomMaskOptions
+from plugins.masks import PruningOptions, RandomMaskOptions
 
 if TYPE_CHECKING:
     from core.api import MaskScheme
@@ -21,19 +21,9 @@ Distribution = Literal["erdos_renyi", "uniform"]
 
 
 @dataclass(frozen=True)
-class ChangingMaskOptions:
+class ChangingMaskOptions(PruningOptions):
     """What all schemes have in common that change masks in training."""
 
-    sparsity: float
-    """Share of parameters removed, in [0, 1); see ``counted`` for which are meant."""
-    target: str = "all"
-    """The network to prune, each on its own: a role such as actor, critic or encoder, or all."""
-    counted: Counted = "all"
-    """Which parameters ``sparsity`` is the share of: ``all``, biases and norms included, which
-    always live, or ``kernels``, those of two dimensions and more (as for ``erdos_renyi``)."""
-    dense: tuple[str, ...] = ()
-    """Patterns of parameters or modules to leave dense, as in fnmatch, such as ``heads.*``;
-    they are left out of the count: ``sparsity`` is that of the rest."""
     distribution: Distribution = "erdos_renyi"
     """How the sparsity is spread over kernels: ``erdos_renyi`` (wide ones are sparser) or
     ``uniform``."""
@@ -49,9 +39,8 @@ class ChangingMaskOptions:
     ends."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         begin, end = self.begin or 0, self.end
-        require(0 <= self.sparsity < 1, "sparsity", f"must be in [0, 1), got {self.sparsity}")
-        require(self.target != "", "target", "must name a network, or be all")
         require(self.every >= 1, "every", f"must be at least 1, got {self.every}")
         require(begin >= 0, "begin", f"must be at least 0, got {begin}")
         if end is not None:
