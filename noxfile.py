@@ -21,7 +21,7 @@ CONSTRAINTS = ("-c", "constraints.txt")
 GL_PACKAGES = ("libegl1", "libgl1-mesa-dri", "libosmesa6")
 BENCHMARKS = (
     *("collecting", "replay", "update", "execution"),
-    *("streaming", "describing", "diagnostics"),
+    *("streaming", "describing", "diagnostics", "mask_changes"),
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
