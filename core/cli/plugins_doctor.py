@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from core import __version__
-from core.cli.common import Verbs, add_verb
+from core.cli.common import Verbs, add_verb, command_names
 from core.cli.layout import columns, write
 from core.cli.plugins import look
 from core.commands import add_plugin_argument
@@ -114,9 +114,13 @@ def _described(provider: Provider) -> str:
 
 
 def _brought(plugins: Plugins, providers: list[Provider]) -> Iterator[tuple[str, str]]:
-    """What plugins offer, by kind, and what they watch."""
+    """What plugins offer, by kind, verbs as the command line has them, and what they watch."""
+    from core.cli import VERBS
+
+    verbs = {id(verb): name for name, verb in command_names(plugins, VERBS).items()}
     for kind in KINDS:
-        names = [c.name for c in plugins.components(kind) if c.provider in providers]
+        own = [c for c in plugins.components(kind) if c.provider in providers]
+        names = [verbs.get(id(component), component.name) for component in own]
         if names:
             yield kind, ", ".join(names)
     watched = dict.fromkeys(hook for p in providers for hook in plugins.watched_by(p))

@@ -78,6 +78,13 @@ def test_a_clash_is_named_with_the_ways_out(install: Install, capsys: Any) -> No
     assert "is offered by" not in said(capsys, "doctor", "--without", "sp-good")
 
 
+def test_a_verb_is_shown_as_the_command_line_has_it(install: Install, capsys: Any) -> None:
+    for verb, name in (("run", "sp-bold:run"), ("stroll", "stroll")):
+        code = GOOD.replace("register_masks", "register_commands").replace("NAME", verb)
+        install(f"sp-{'bold' if verb == 'run' else 'modest'}", code)
+        assert f"  commands  {name}\n" in said(capsys, "doctor")
+
+
 def test_a_file_is_shown_with_its_digest(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "mine.py"
     path.write_text(GOOD.replace("NAME", "fan_in"))
