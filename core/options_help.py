@@ -78,8 +78,9 @@ def _own_texts(kind: type) -> dict[str, str]:
     for statement, after in zip(body.body, body.body[1:], strict=False):
         if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
             continue
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            texts[statement.target.id] = inspect.cleandoc(str(after.value.value))
+        value = after.value if isinstance(after, ast.Expr) else None
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            texts[statement.target.id] = inspect.cleandoc(value.value)
     return texts
 
 

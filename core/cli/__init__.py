@@ -75,8 +75,7 @@ def _add_verbs(verbs: Verbs, words: Sequence[str]) -> None:
     if words and not words[0].startswith("-") and words[0] not in verbs.choices:
         lines = [f"no verb is called '{words[0]}'.{did_you_mean(words[0], verbs.choices)}"]
         lines.append(f"    verbs: {', '.join(verbs.choices)}")
-        lines += [f"    broken plugin: {b}\n        see {b.advice}" for b in plugins.broken]
-        raise UserError("\n".join(lines))
+        raise UserError("\n".join([*lines, *plugins.rows_of_broken()]))
 
 
 def process(arguments: Sequence[str] | None = None) -> NoReturn:

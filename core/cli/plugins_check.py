@@ -6,7 +6,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from core.cli.common import Verbs, add_verb
 from core.cli.layout import write
 from core.component import AnyComponent, Provider
+from core.config.check import is_required
 from core.config.source import read_override
 from core.discovery import normal
 from core.errors import UserError, did_you_mean
@@ -155,8 +156,7 @@ def _require_options(offers: Sequence[Offer], plugin: str) -> None:
     lines = []
     for offer in offers:
         for option in fields(offer.component.options):
-            required = option.default is MISSING and option.default_factory is MISSING
-            if required and option.name not in offer.options:
+            if is_required(option) and option.name not in offer.options:
                 lines.append(f"    {offer} needs {offer.component.name}.{option.name}=VALUE")
     if lines:
         raise UserError("\n".join([f"{plugin}: give what presets have to give", *lines]))

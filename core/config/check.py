@@ -77,7 +77,7 @@ class Checker:
                 whole = _completed(value, known[name])
                 built[name] = self.value(whole, types_[name], (*key, name))
         for name, f in known.items():
-            if name not in values and _required(f):
+            if name not in values and is_required(f):
                 needed = f"{owner} needs '{name}' ({type_name(types_[name])})"
                 self.note_lack(key, (*key, name), needed)
                 built[name] = INVALID
@@ -190,7 +190,8 @@ def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
 
-def _required(field: Field[Any]) -> bool:
+def is_required(field: Field[Any]) -> bool:
+    """Whether an option has no default, so that a preset must give it."""
     return field.default is MISSING and field.default_factory is MISSING
 
 
@@ -240,6 +241,6 @@ def describe_options(kind: type) -> str:
         if f.default is not MISSING:
             default = f" = {f.default!r}" if not is_dataclass(f.default) else ""
         else:
-            default = "" if _required(f) else " (optional)"
+            default = "" if is_required(f) else " (optional)"
         shown.append(f"{f.name}: {type_name(hints[f.name])}{default}")
     return ", ".join(shown)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 import typing
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from itertools import pairwise
 from typing import Any, Literal
+
+from core.options_help import field_texts
 
 
 def nested(kind: type) -> list[type]:
@@ -31,7 +29,7 @@ def undocumented(kind: type) -> list[str]:
         f"{owner.__name__}.{f.name}"
         for owner in (kind, *nested(kind))
         for f in fields(owner)
-        if f.name not in _documented(owner) and not _says_itself(_hints(owner)[f.name])
+        if not field_texts(owner).get(f.name) and not _says_itself(_hints(owner)[f.name])
     ]
 
 
@@ -58,22 +56,3 @@ def _own_docstring(kind: type) -> bool:
     # a dataclass without one gets its signature for a docstring
     text = kind.__doc__ or ""
     return bool(text.strip()) and not text.startswith(f"{kind.__name__}(")
-
-
-def _documented(kind: type) -> set[str]:
-    """The fields with a text literal right after them, base classes' included."""
-    found: set[str] = set()
-    for base in kind.__mro__:
-        if not is_dataclass(base):
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
-        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for statement, after in pairwise(body):
-            if isinstance(statement, ast.AnnAssign) and _is_text(after):
-                found.add(ast.unparse(statement.target))
-    return found
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    value = statement.value if isinstance(statement, ast.Expr) else None
-    return isinstance(value, ast.Constant) and isinstance(value.value, str) and bool(value.value)
