@@ -19,6 +19,7 @@ from core.compact import stored as stored
 from core.component import AnyComponent as AnyComponent
 from core.component import Component as Component
 from core.component import Provider as Provider
+from core.component import lazy as lazy
 from core.config.load import load
 from core.config.select import options_from as options_from
 from core.contexts import DataContext as DataContext

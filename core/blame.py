@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from core.component import Provider
+from core.component import Lazy, Provider
 from core.discovery import package_of, place_of
 from core.errors import UserError
 from core.hookspecs import PROJECT
@@ -141,6 +141,8 @@ def _files(distribution: str) -> list[Path]:
 
 
 def _file_of(function: Any) -> str:
+    if isinstance(function, Lazy):
+        return str(getattr(sys.modules.get(function.module), "__file__", ""))
     return str(getattr(getattr(function, "__code__", None), "co_filename", ""))
 
 

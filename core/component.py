@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 OptionsT = TypeVar("OptionsT")
@@ -42,8 +43,8 @@ class Component(Generic[OptionsT, ContextT, BuiltT_co]):
     """One named thing that a preset can ask for.
 
     ``build`` gets the checked options and the context of its kind (see
-    :mod:`core.contexts`) and returns the object. Heavy imports belong inside it, so that
-    listing and checking stay fast.
+    :mod:`core.contexts`) and returns the object. Heavy imports belong inside it, or it is named
+    with :func:`lazy`, so that listing and checking stay fast.
     """
 
     name: str
@@ -65,3 +66,34 @@ class Component(Generic[OptionsT, ContextT, BuiltT_co]):
 
 
 AnyComponent = Component[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A ``build`` function, or a class that is called as one, in a module not imported yet."""
+
+    path: str
+    """``module:name``."""
+
+    @property
+    def module(self) -> str:
+        return self.path.partition(":")[0]
+
+    def resolve(self) -> Callable[[Any, Any], Any]:
+        """What ``path`` names; imports its module."""
+        build: Callable[[Any, Any], Any] = getattr(
+            import_module(self.module), self.path.partition(":")[2]
+        )
+        return build
+
+    def __call__(self, options: Any, context: Any) -> Any:
+        return self.resolve()(options, context)
+
+
+def lazy(path: str) -> Callable[[Any, Any], Any]:
+    """A component's ``build`` by ``module:name``, imported when it is first called.
+
+    Entry points and Gymnasium's registry do likewise: a table of components then imports
+    nothing heavy, and needs no function for each.
+    """
+    return Lazy(path)
