@@ -30,7 +30,7 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 
 from core.api import EnvironmentContext
-from core.collecting import make_collector
+from core.training.collector import make_collector
 from plugins.environments import register_environments
 
 

@@ -24,11 +24,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from core import experiment as assembly
+from core.api.diagnostics import Bracketing
 from core.config import load, resolve
-from core.examining import Bracketing
-from core.loop import Collected, Run
 from core.plugins import load_plugins
+from core.training import experiment as assembly
+from core.training.events import Collected
+from core.training.loop import Run
 
 ROOT = Path(__file__).parents[1]
 PRESETS = ("quickstart", "streaming_quickstart")

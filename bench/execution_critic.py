@@ -41,8 +41,8 @@ from bench.execution_parts import (
     times_faster,
 )
 from bench.execution_phases import phases
+from core.agent.learner import Learner
 from core.api import Average, Batch, Metrics, Phase, dense
-from core.learner import Learner
 
 GAMMA, TAU, LR, DECAY, BLOCKS = 0.99, 0.005, 1e-4, 1e-2, 2
 DENSE, AFTER, PRODUCT = "dense", "mask after the step", "weight x mask"

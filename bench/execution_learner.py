@@ -42,10 +42,10 @@ from bench.execution_parts import (
     take_turns,
     times_faster,
 )
+from core.agent.learner import Learner
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import LossContext
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from plugins.losses import register_losses
 from plugins.masks import register_masks
 
@@ -128,7 +128,7 @@ def by_openwork(networks: Any, batch: TensorDict) -> Way:
     """A step of our own loss, whose phases each see what the earlier ones moved."""
     execute = execution("sparse")
     scheme = component(register_masks(), "erdos_renyi", None, sparsity=SPARSITY)
-    parts = MaskedParts(networks, MaskSet(0), [scheme], execute, CPU)
+    parts = MaskedNetworks(networks, MaskSet(0), [scheme], execute, CPU)
     loss = component(register_losses(), "sac", LossContext(SPEC, parts, CPU), critics=CRITICS)
     learner = Learner(loss, optimizer(), execute, CPU)
     return lambda: learner.step(batch)

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from core.agent.masks import MaskSet, zero_removed
 from core.api import EnvironmentSpec, ExecutionContext, NetworkContext, OptimizerContext
-from core.masks import MaskSet, zero_removed
 from plugins.execution import register_execution
 from plugins.masks import register_masks
 from plugins.networks import SimbaSize, register_networks

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from bench.execution_parts import Clock
+from core.agent.learner import Learner
 from core.api import Batch
-from core.learner import Learner
 
 Parts = dict[str, float]
 """Seconds of one update by part; they add up to the last, ``update``."""

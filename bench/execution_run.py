@@ -22,10 +22,11 @@ from typing import Any
 import torch
 
 from bench.execution_parts import Times, say, shown, spread, table, times_faster
-from core import experiment as assembly
 from core.config import load, resolve
-from core.loop import Collected, Run
 from core.plugins import load_plugins
+from core.training import experiment as assembly
+from core.training.events import Collected
+from core.training.loop import Run
 
 ROOT = Path(__file__).parents[1]
 PRESET = ROOT / "presets" / "state_sparse.yaml"

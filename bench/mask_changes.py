@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from tensordict import TensorDict
 
+from core.agent.agent import Agent, build_agent
 from core.api import EnvironmentSpec
 from core.config import load, resolve
-from core.experiment import Agent, build_agent
 from core.plugins import load_plugins
-from core.probing import AgentProbe
-from core.recent import Recent
+from core.training.agent_view import CurrentAgent
+from core.training.recent_transitions import RecentTransitions
 
 ROOT = Path(__file__).parents[1]
 HUMANOID = EnvironmentSpec((67,), 21, action_repeat=2)
@@ -95,7 +95,7 @@ def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str,
 
     def change() -> None:
         environments: Any = None
-        probe = AgentProbe(agent, data, Recent(0, 0.99), environments, next(frames), 0)
+        probe = CurrentAgent(agent, data, RecentTransitions(0, 0.99), environments, next(frames), 0)
         moved.extend(agent.topology.change(["critic"], probe))
 
     moved: list[dict[str, float]] = []

@@ -36,10 +36,11 @@ import torch
 from tensordict import TensorDict
 
 from bench.plain_streaming import PlainAgent, PlainLoop
-from core import experiment as assembly
 from core.config import load, resolve
-from core.loop import Collected, Run
 from core.plugins import load_plugins
+from core.training import experiment as assembly
+from core.training.events import Collected
+from core.training.loop import Run
 from plugins.execution import library
 
 PRESET = Path(__file__).parents[1] / "presets" / "base" / "streaming.yaml"

@@ -30,6 +30,9 @@ from tensordict import TensorDict
 from torch import Tensor
 
 from bench.sac_ways import ByHand, Update, by_torchrl
+from core.agent.learner import Learner
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import (
     EnvironmentSpec,
     ExecutionContext,
@@ -37,9 +40,6 @@ from core.api import (
     NetworkContext,
     OptimizerContext,
 )
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from plugins.execution import register_execution
 from plugins.losses import register_losses
 from plugins.networks import SimbaOptions, SimbaSize, register_networks
@@ -74,7 +74,7 @@ def make_learner(critic: SimbaSize, *, masked: bool) -> Learner:
     networks = component(register_networks(), "simba", NetworkContext(SPEC), options)
     execution = component(register_execution(), "masked", ExecutionContext(CPU))
     schemes = [Kernels()] if masked else []
-    parts = MaskedParts(networks, MaskSet(0), schemes, execution, CPU)
+    parts = MaskedNetworks(networks, MaskSet(0), schemes, execution, CPU)
     loss = component(register_losses(), "sac", LossContext(SPEC, parts, CPU))
     make = component(register_optimizers(), "adamw", OptimizerContext(CPU))
     return Learner(loss, make, execution, CPU)

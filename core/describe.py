@@ -12,17 +12,17 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from core.compact import substituted
-from core.contexts import OptimizerContext
+from core.api.layers import substituted
+from core.api.optimizers import OptimizerContext
 from core.footprint import Footprint, footprint
-from core.summary import count_parameters
+from core.training.summary import count_parameters
 
 if TYPE_CHECKING:
     from tensordict import TensorDict
     from torch import Tensor
 
+    from core.agent.agent import Agent
     from core.config import RunConfig
-    from core.experiment import Agent
 
 
 FLAGS = ("done", "terminated", "truncated")
@@ -77,13 +77,8 @@ class Description:
 
 def describe(config: RunConfig) -> Description:
     """Build the agent on the CPU and take its measure; nothing is collected or trained."""
-    from core.experiment import (
-        batch_size,
-        build_agent,
-        build_data,
-        build_environments,
-        build_execution,
-    )
+    from core.agent.agent import batch_size, build_agent, build_execution
+    from core.training.experiment import build_data, build_environments
 
     environments, cpu = build_environments(config), torch.device("cpu")
     # for one environment: what the others add is only a factor
@@ -122,7 +117,7 @@ def _network(agent: Agent, role: str) -> Network:
 
 
 def example_batch(agent: Agent, size: int) -> TensorDict:
-    """A batch of the shapes that a data source yields (:class:`core.protocols.DataSource`)."""
+    """A batch of the shapes that a data source yields (:class:`core.api.data.DataSource`)."""
     from tensordict import TensorDict
 
     spec = agent.spec

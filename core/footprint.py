@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from core.experiment import Agent
-    from core.learning import OptimizerFactory, Phase
+    from core.agent.agent import Agent
+    from core.api.losses import Phase
+    from core.api.optimizers import OptimizerFactory
 
 
 @dataclass(frozen=True)

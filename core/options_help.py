@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
-from core.component import AnyComponent
+from core.api.component import AnyComponent
+from core.api.errors import OptionError
 from core.config.check import type_name
 from core.config.resolve import as_plain
-from core.errors import OptionError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from core.component import AnyComponent
+from core.api.component import AnyComponent
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
 from core.config.text import as_yaml
 from core.options_help import needs_by_default, options_of

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
+from core.agent.learner import Learner
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import (
     EnvironmentSpec,
     ExecutionContext,
@@ -15,9 +18,6 @@ from core.api import (
     NetworkContext,
     OptimizerContext,
 )
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from plugins.execution import register_execution
 from plugins.losses import DDPGOptions, NoiseOptions, SACOptions, register_losses
 from plugins.networks import (
@@ -87,7 +87,7 @@ def make_loss(options: Any, network: Any, schemes: Sequence[Any] = (), **wiring:
     spec, device = spec_of(network), wiring.get("device", CPU)
     networks = build(register_networks(), network, NetworkContext(spec))
     execution = wiring.get("execution") or make_execution()
-    parts = wiring.get("parts") or MaskedParts(networks, MaskSet(1), schemes, execution, device)
+    parts = wiring.get("parts") or MaskedNetworks(networks, MaskSet(1), schemes, execution, device)
     return build(register_losses(), options, LossContext(spec, parts, device))
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from core import __version__
+from core.api.errors import UserError, did_you_mean
 from core.cli.common import Verbs, add_commands
-from core.errors import UserError, did_you_mean
 
 VERBS = ("run", "resume", "describe", "validate", "presets", "plugins")
 """Core's own, each a module here."""

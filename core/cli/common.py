@@ -8,12 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from core.blame import blamed
-from core.commands import CommandContext, add_plugin_argument
-from core.component import AnyComponent
+from core.api.commands import CommandContext, add_plugin_argument
+from core.api.component import AnyComponent
+from core.api.errors import UserError
 from core.config import RunConfig, load, resolve
-from core.errors import UserError
-from core.plugins import DISTRIBUTION, Plugins, load_plugins
+from core.plugins import Plugins, load_plugins
+from core.plugins.attribution import blamed
+from core.plugins.manager import DISTRIBUTION
 
 if TYPE_CHECKING:
     from rich.console import Console

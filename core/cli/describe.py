@@ -8,8 +8,8 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from core.blame import blamed
 from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
+from core.plugins.attribution import blamed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +52,7 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _show(description: Description, console: Console) -> None:
-    from core.summary import held
+    from core.training.summary import held
 
     console.print(f"environment: {description.environment}", highlight=False, markup=False)
     for network in description.networks:
@@ -71,7 +71,7 @@ def _show(description: Description, console: Console) -> None:
 
 def _memory_line(memory: Footprint) -> str:
     """The whole, and its parts from the largest to the smallest."""
-    from core.summary import readable_bytes
+    from core.training.summary import readable_bytes
 
     parts = sorted(vars(memory).items(), key=lambda part: -part[1])
     named = ", ".join(f"{name} {readable_bytes(size)}" for name, size in parts if size)
@@ -81,7 +81,7 @@ def _memory_line(memory: Footprint) -> str:
 
 def _execution_lines(description: Description) -> list[str]:
     """What the backend chose in sum, then each reason with how many layers it is for."""
-    from core.summary import execution_line
+    from core.training.summary import execution_line
 
     report = description.execution
     reasons = Counter(

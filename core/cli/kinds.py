@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.errors import UserError, did_you_mean
-from core.hookspecs import KINDS
+from core.api.errors import UserError, did_you_mean
+from core.api.hookspecs import KINDS
 
 SINGULAR = {word.split()[0]: kind for kind, word in KINDS.items()}
 """``mask`` stands for ``masks``; a kind of two words goes by its first (``data source``)."""

@@ -7,14 +7,15 @@ import importlib
 import importlib.util
 from typing import Any
 
+from core.api.commands import add_plugin_argument
+from core.api.component import Provider
+from core.api.hookspecs import KINDS
 from core.cli.common import Verbs, add_verb
 from core.cli.kinds import read_kind
 from core.cli.layout import columns, sides, write, write_json
-from core.commands import add_plugin_argument
-from core.component import Provider
-from core.hookspecs import KINDS
-from core.offers import Broken
-from core.plugins import DISTRIBUTION, Plugins, load_plugins
+from core.plugins import Plugins, load_plugins
+from core.plugins.manager import DISTRIBUTION
+from core.plugins.validation import Broken
 
 EXAMPLES = """\
   python -m core plugins list --kind mask

@@ -11,15 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.api.component import AnyComponent, Provider
+from core.api.errors import UserError, did_you_mean
+from core.api.hookspecs import KINDS, PROJECT
 from core.cli.common import Verbs, add_verb
 from core.cli.layout import write
-from core.component import AnyComponent, Provider
 from core.config.check import is_required
 from core.config.source import read_override
-from core.discovery import normal
-from core.errors import UserError, did_you_mean
-from core.hookspecs import KINDS, PROJECT
 from core.plugins import Broken, Plugins, load_plugins
+from core.plugins.discovery import normal
 
 if TYPE_CHECKING:
     from core.testing import Checked

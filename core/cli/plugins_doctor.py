@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from core import __version__
+from core.api.commands import add_plugin_argument
+from core.api.component import Provider
+from core.api.errors import UserError, did_you_mean
+from core.api.hookspecs import KINDS, PROJECT
 from core.cli.common import Verbs, add_verb, command_names
 from core.cli.layout import columns, write
 from core.cli.plugins import look
-from core.commands import add_plugin_argument
-from core.component import Provider
-from core.discovery import ONLY, normal
-from core.errors import UserError, did_you_mean
-from core.hookspecs import KINDS, PROJECT
-from core.offers import Broken
-from core.plugins import DISTRIBUTION, Plugins
+from core.plugins import Plugins
+from core.plugins.discovery import ONLY, normal
+from core.plugins.manager import DISTRIBUTION
+from core.plugins.validation import Broken
 
 EXAMPLES = """\
   python -m core plugins doctor

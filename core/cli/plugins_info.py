@@ -12,20 +12,20 @@ from typing import Any
 
 import yaml
 
+from core.api.commands import add_plugin_argument
+from core.api.component import AnyComponent
+from core.api.errors import UserError, did_you_mean
+from core.api.hookspecs import ALL, KINDS
 from core.cli.common import Verbs, add_verb
 from core.cli.kinds import read_kind
 from core.cli.layout import columns, terminal_width, wrapped, write, write_json
 from core.cli.plugins import look
-from core.commands import add_plugin_argument
-from core.component import AnyComponent
 from core.config.schema import LISTED, SINGLE
 from core.config.shipped import find, shipped
 from core.config.text import as_yaml
-from core.discovery import normal
-from core.errors import UserError, did_you_mean
-from core.hookspecs import ALL, KINDS
 from core.options_help import Option, needs_by_default, options_of
 from core.plugins import Plugins
+from core.plugins.discovery import normal
 
 EXAMPLES = """\
   python -m core plugins info erdos_renyi

@@ -6,12 +6,12 @@ import argparse
 import keyword
 from pathlib import Path
 
+from core.api.component import AnyComponent
+from core.api.errors import UserError
+from core.api.hookspecs import ALL, KINDS
 from core.cli.common import Verbs, add_verb
 from core.cli.kinds import SINGULAR, read_kind
 from core.cli.layout import write as show
-from core.component import AnyComponent
-from core.errors import UserError
-from core.hookspecs import ALL, KINDS
 from core.plugins import Plugins, load_plugins
 from core.scaffold import LONGEST, TEMPLATE, Names, names, render, write
 

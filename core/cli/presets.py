@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from core.api.commands import add_plugin_argument
 from core.cli.common import Verbs, add_preset_arguments, add_verb
 from core.cli.layout import columns, sides, write, write_json
 from core.cli.presets_copy import copy
 from core.cli.presets_show import diff, show
-from core.commands import add_plugin_argument
 from core.config.shipped import FRAGMENTS, shipped
 
 EXAMPLES = """\

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from core.api.errors import UserError
 from core.cli.layout import write
 from core.config.shipped import (
     FRAGMENTS,
@@ -17,7 +18,6 @@ from core.config.shipped import (
     no_such_preset,
     preset_name,
 )
-from core.errors import UserError
 
 
 def copy(options: argparse.Namespace) -> int:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from core.api.errors import UserError
 from core.cli.common import read_plugins, read_presets
 from core.cli.layout import write, write_json
 from core.config import Incomplete, load, resolve
 from core.config.provenance import Setting, is_node, settings, settings_of_file
 from core.config.source import Key, dotted
 from core.config.text import as_yaml
-from core.errors import UserError
 
 WIDEST = 44
 """Letters after which a comment no longer waits for the others' column."""

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.blame import blamed
+from core.api.commands import add_plugin_argument
+from core.api.errors import UserError, did_you_mean
 from core.cli.common import Verbs, add_verb, report_broken
-from core.commands import add_plugin_argument
 from core.config import RunConfig, load, resolve
-from core.discovery import file, installed
-from core.errors import UserError, did_you_mean
 from core.plugins import Plugins, load_plugins
+from core.plugins.attribution import blamed
+from core.plugins.discovery import file, installed
 
 EXAMPLES = """\
   python -m core resume runs/quickstart-s0-1a2b3c
@@ -57,12 +57,12 @@ def execute(options: argparse.Namespace) -> int:
     directory: Path = options.run
     record = read_record(directory)
     config, plugins = reread(directory, record, options)
-    from core import experiment as assembly
-    from core.contexts import RunInfo
-    from core.loop import Run
-    from core.record import amend_record
-    from core.session import Loggers, Session, StopRequest, show_start
-    from core.summary import summary
+    from core.api.loggers import RunInfo
+    from core.cli.session import Loggers, Session, StopRequest, show_start
+    from core.training import experiment as assembly
+    from core.training.loop import Run
+    from core.training.record import amend_record
+    from core.training.summary import summary
 
     state = unfinished_state(directory, config)
     console = Console(soft_wrap=True)
@@ -96,7 +96,7 @@ def unfinished_state(directory: Path, config: RunConfig) -> dict[str, Any]:
     Raises:
         UserError: there is none that can be read, or the run is at its end.
     """
-    from core import checkpoint
+    from core.training import checkpoint
 
     state = checkpoint.read(directory)
     if state["counters"]["frames"] >= config.run.frames:

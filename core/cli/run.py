@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.blame import blamed
 from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
+from core.plugins.attribution import blamed
 
 EXAMPLES = """\
   python -m core.run presets/quickstart.yaml
@@ -30,12 +30,12 @@ def execute(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     config, plugins, files = read_presets(options)
-    from core import experiment as assembly
-    from core.contexts import RunInfo
-    from core.loop import Run
-    from core.record import new_run_directory, write_record
-    from core.session import Loggers, Session, StopRequest, show_start
-    from core.summary import densities, summary
+    from core.api.loggers import RunInfo
+    from core.cli.session import Loggers, Session, StopRequest, show_start
+    from core.training import experiment as assembly
+    from core.training.loop import Run
+    from core.training.record import new_run_directory, write_record
+    from core.training.summary import densities, summary
 
     console = Console(soft_wrap=True)
     report_broken(plugins, console)

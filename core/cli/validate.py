@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from core.api.errors import UserError
 from core.cli.common import Verbs, add_preset_arguments, add_verb, read_plugins, read_presets
 from core.cli.layout import write
 from core.config import Incomplete, load, resolve
 from core.config.shipped import find
-from core.errors import UserError
 from core.plugins import Plugins
 
 EXAMPLES = """\

@@ -5,4 +5,4 @@ from core.config.load import load as load
 from core.config.resolve import Incomplete as Incomplete
 from core.config.resolve import RunConfig as RunConfig
 from core.config.resolve import resolve as resolve
-from core.config.select import Selection as Selection
+from core.config.selection import Selection as Selection

@@ -13,9 +13,9 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, Union
 
+from core.api.errors import OptionError, did_you_mean, every_option_error
 from core.config.load import Loaded
 from core.config.source import Key, Origin, dotted
-from core.errors import OptionError, did_you_mean, every_option_error
 
 _YAML_1_1_WORDS = re.compile(r"(?i)yes|no|on|off|y|n")
 _OCTAL = re.compile(r"0\d+")

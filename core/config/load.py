@@ -11,9 +11,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from core.api.errors import UserError
 from core.config.shipped import find, no_such_preset
 from core.config.source import Key, Origin, Source, dotted, read_file, read_override
-from core.errors import UserError
 
 
 @dataclass

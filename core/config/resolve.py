@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from core.api.errors import UserError, did_you_mean
 from core.config.check import INVALID, Checker
 from core.config.load import Loaded
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
-from core.config.select import Selection, select, select_list
-from core.errors import UserError, did_you_mean
+from core.config.selection import Selection, select, select_list
 from core.plugins import Plugins
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from core.errors import require
+from core.api.errors import require
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import core
-from core.errors import did_you_mean
+from core.api.errors import did_you_mean
 
 SHIPPED = Path(core.__file__).resolve().parents[1] / "presets"
 """The presets that come with Openwork: of the checkout, or beside ``core`` where installed."""

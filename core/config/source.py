@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from core.errors import UserError
+from core.api.errors import UserError
 
 Key = tuple[str | int, ...]
 """A path into the configuration: ``("masks", 0, "sparsity")``."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import __version__
-from core.hookspecs import KINDS
+from core.api.hookspecs import KINDS
 
 TEMPLATES = Path(__file__).parent / "templates"
 PREFIX = "openwork-"
@@ -75,7 +75,7 @@ TEMPLATE: Mapping[str, Template] = {
         *("A logger that writes a table", "LoggerSuite", "table"), "loggers:\n  - {name: NAME}"
     ),
 }
-"""By kind, as in :data:`core.hookspecs.KINDS`."""
+"""By kind, as in :data:`core.api.hookspecs.KINDS`."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def render(kind: str, named: Names, version: str = __version__) -> dict[str, str
     """The files of a new plugin: contents by path, folders written with ``/``.
 
     Args:
-        kind: As in :data:`core.hookspecs.KINDS`.
+        kind: As in :data:`core.api.hookspecs.KINDS`.
         named: What the plugin is called.
         version: Openwork's, which the package asks for.
     """

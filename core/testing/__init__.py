@@ -83,7 +83,7 @@ class _Suites(Mapping[str, "type[ComponentSuite]"]):
 
 
 SUITES: Mapping[str, type[ComponentSuite]] = _Suites()
-"""By kind, as in :data:`core.hookspecs.KINDS`."""
+"""By kind, as in :data:`core.api.hookspecs.KINDS`."""
 
 
 def __getattr__(name: str) -> Any:

@@ -9,16 +9,16 @@ from typing import Any, final
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from core.checkpoint import agent_state, restore_agent
+from core.agent.agent import build_agent
+from core.agent.randomness import derived_seed, seed_everything
+from core.agent.state import agent_state, restore_agent
+from core.api.environments import EnvironmentSpec
 from core.config import RunConfig, resolve
 from core.config.load import Loaded
-from core.examiner import Examiner
-from core.experiment import build_agent
 from core.plugins import Plugins
-from core.probing import AgentProbe
-from core.protocols import EnvironmentSpec
-from core.randomness import derived_seed, seed_everything
-from core.recent import Recent
+from core.training.agent_view import CurrentAgent
+from core.training.diagnostics import Examiner
+from core.training.recent_transitions import RecentTransitions
 
 CPU = torch.device("cpu")
 STATES = EnvironmentSpec((8,), 4)
@@ -167,7 +167,9 @@ class TinyRun:
         self.spec, self.stride = spec, stride
         self.streaming = "transitions in order" in self.config.data.component.provides
         asked = self.agent.topology.batches
-        self.recent = Recent(Examiner({}, [], 0, not self.streaming, asked).recent, self.gamma)
+        self.recent = RecentTransitions(
+            Examiner({}, [], 0, not self.streaming, asked).recent, self.gamma
+        )
         for step in range(-self.recent.size, 0):
             self._remember(step + 100_000)
         self.done = 0
@@ -190,10 +192,10 @@ class TinyRun:
         count = self.config.count if self.streaming else BATCH
         return transitions(self.spec, count, step, self.gamma**self.loss.returns.n_step)
 
-    def probe(self) -> AgentProbe:
+    def probe(self) -> CurrentAgent:
         """The agent as mask schemes, diagnostics and interventions see it."""
         data: Any = object() if self.streaming else Held(self.spec)
-        return AgentProbe(self.agent, data, self.recent, None, self.frame, SEED)  # type: ignore[arg-type]
+        return CurrentAgent(self.agent, data, self.recent, None, self.frame, SEED)  # type: ignore[arg-type]
 
     def advance(self, updates: int, batch: TensorDictBase | None = None) -> list[dict[str, float]]:
         """Update so often, on the same ``batch`` if one is given; what changes of masks logged.

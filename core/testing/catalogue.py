@@ -11,11 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from core.component import AnyComponent, Provider
+from core.api.component import AnyComponent, Provider
+from core.api.errors import UserError
+from core.api.hookspecs import KINDS
 from core.config.check import INVALID, Checker
 from core.config.load import Loaded
-from core.errors import UserError
-from core.hookspecs import KINDS
 from core.plugins import Plugins, load_plugins
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import SkipTest
 
-from core.errors import UserError
-from core.hookspecs import KINDS
+from core.api.errors import UserError
+from core.api.hookspecs import KINDS
 from core.testing.suite import ComponentSuite
 
 
@@ -35,7 +35,7 @@ def suite_for(
     """A suite of this kind for one component.
 
     Args:
-        kind: As in :data:`core.hookspecs.KINDS`, such as ``masks``.
+        kind: As in :data:`core.api.hookspecs.KINDS`, such as ``masks``.
         name: The component, as a preset names it.
         options: What a preset would write; defaults otherwise.
         plugin: See :attr:`ComponentSuite.plugin`.

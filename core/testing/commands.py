@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from core.commands import Catalogue, CommandContext
-from core.errors import UserError
+from core.api.commands import Catalogue, CommandContext
+from core.api.errors import UserError
 from core.testing import runs
 from core.testing.suite import ComponentSuite
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import torch
 from tensordict import TensorDictBase
 
-from core.contexts import DataContext
-from core.learning import Returns
-from core.protocols import DataSource, EnvironmentSpec, Sampled
-from core.randomness import random_state, seed_everything
+from core.agent.randomness import random_state, seed_everything
+from core.api.data import DataContext, DataSource, Sampled
+from core.api.environments import EnvironmentSpec
+from core.api.losses import Returns
 from core.testing import agents, generators, learned
 from core.testing.experience import Experience
 from core.testing.suite import ComponentSuite

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from core.examiner import Examiner, Findings
-from core.examining import Bracketing
+from core.api.diagnostics import Bracketing
 from core.testing import runs
 from core.testing.examined import ExaminedSuite, Overheard
 from core.testing.snapshots import differences, named, snapshot
+from core.training.diagnostics import Examiner, Findings
 
 if TYPE_CHECKING:
-    from core.experiment import Experiment
+    from core.training.experiment import Experiment
 
 
 class DiagnosticSuite(ExaminedSuite):

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from core.contexts import EnvironmentContext
+from core.api.environments import EnvironmentContext
 from core.testing.environment_specs import SpecChecks
 from core.testing.walks import FLAGS, actions, apart, closing, episodes, walk
 

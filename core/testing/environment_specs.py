@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from core.contexts import EnvironmentContext
-from core.randomness import untouched_randomness
+from core.agent.randomness import untouched_randomness
+from core.api.environments import EnvironmentContext
 from core.testing.suite import ComponentSuite
 from core.testing.walks import FLAGS, actions, closing, walk
 
 if TYPE_CHECKING:
-    from core.protocols import EnvironmentSpec
+    from core.api.environments import EnvironmentSpec
 
 LONGEST = 400
 """Agent steps of a walk, at most, where it should come to the end of an episode."""

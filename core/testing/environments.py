@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from core.randomness import random_state, seed_everything, untouched_randomness
+from core.agent.randomness import random_state, seed_everything, untouched_randomness
 from core.testing.environment_episodes import EpisodeChecks
 from core.testing.snapshots import differences, flat
 from core.testing.walks import actions, apart, closing, through_a_file, walk

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.examining import BatchOptions, ExamineContext
+from core.api.diagnostics import BatchOptions, DiagnosticContext
 from core.testing import runs
 from core.testing.suite import ComponentSuite
 
 if TYPE_CHECKING:
-    from core.examining import Examined
-    from core.experiment import Experiment
-    from core.probing import AgentProbe
+    from core.api.losses import AnalysisBatch
+    from core.training.agent_view import CurrentAgent
+    from core.training.experiment import Experiment
 
 MASKED, SPARSE = {"execution": {"name": "masked"}}, {"execution": {"name": "sparse"}}
 KEY = re.compile(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*")
@@ -53,16 +53,16 @@ class ExaminedSuite(ComponentSuite):
         )
         return found
 
-    def context(self) -> ExamineContext:
+    def context(self) -> DiagnosticContext:
         with self.lent(self.suited[0]) as run:
             return self.context_of(run)
 
     @staticmethod
-    def context_of(run: Experiment) -> ExamineContext:
+    def context_of(run: Experiment) -> DiagnosticContext:
         """What a component is built from for this agent."""
         agent = run.agent
         gamma = agent.loss.returns.gamma
-        return ExamineContext(agent.spec, agent.loss, dict(agent.parts.modules), gamma)
+        return DiagnosticContext(agent.spec, agent.loss, dict(agent.parts.modules), gamma)
 
     def built_for(self, run: Experiment) -> Any:
         """The component, built for this agent."""
@@ -83,7 +83,7 @@ class ExaminedSuite(ComponentSuite):
     @contextmanager
     def lent_twice(self, agent: str) -> Iterator[tuple[Experiment, Experiment]]:
         """The same agent, dense weights held at zero and kept weights alone, on the same data."""
-        from core.checkpoint import agent_state, restore_agent
+        from core.agent.state import agent_state, restore_agent
 
         with self.lent(agent, MASKED) as masked, self.lent(agent, SPARSE) as sparse:
             restore_agent(sparse.agent, agent_state(masked.agent))
@@ -142,13 +142,13 @@ class ExaminedSuite(ComponentSuite):
 class Overheard:
     """A probe that notes the transitions which it is asked for."""
 
-    def __init__(self, probe: AgentProbe) -> None:
+    def __init__(self, probe: CurrentAgent) -> None:
         self._probe = probe
         self.asked: list[BatchOptions] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._probe, name)
 
-    def batch(self, options: BatchOptions) -> Examined:
+    def batch(self, options: BatchOptions) -> AnalysisBatch:
         self.asked.append(options)
         return self._probe.batch(options)

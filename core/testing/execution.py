@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from core.compact import assign_dense, dense
-from core.contexts import ExecutionContext
-from core.masks import PackedMasks
+from core.agent.masks import PackedMasks
+from core.api.execution import ExecutionContext
+from core.api.layers import assign_dense, dense
 from core.testing import layers, runs
 from core.testing.interventions import alive_but_removed
 from core.testing.layers import Pair, apart, gradients, outputs, slots
@@ -245,7 +245,7 @@ class ExecutionSuite(RowChecks):
         )
 
     def test_state_goes_to_masked_and_back_bit_for_bit(self) -> None:
-        from core.checkpoint import agent_state, restore_agent
+        from core.agent.state import agent_state, restore_agent
 
         own = {"execution": {"name": self.component, **self.options}}
         masked = {"execution": {"name": "masked"}}

@@ -10,8 +10,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from core.learning import Returns
-from core.protocols import EnvironmentSpec
+from core.api.environments import EnvironmentSpec
+from core.api.losses import Returns
 
 LENGTHS = (4, 7, 1, 5)
 """Steps of episodes, in turn; every other one ends by termination, the rest by a time limit."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from core.studies import FigureContext, Picture, Study
+from core.api.figures import FigureContext, Picture, Study
 from core.testing import studies
 from core.testing.snapshots import named
 from core.testing.suite import ComponentSuite

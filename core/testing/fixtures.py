@@ -15,7 +15,7 @@ import pytest
 import core.testing
 
 if TYPE_CHECKING:
-    from core.component import AnyComponent
+    from core.api.component import AnyComponent
     from core.plugins import Plugins
     from core.testing.outcomes import Outcome
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from core.randomness import random_state
+from core.agent.randomness import random_state
 
 
 def changed(before: Mapping[str, Any]) -> str:
-    """The global generators that were drawn from since :func:`core.randomness.random_state`."""
+    """The global generators that were drawn from since :func:`core.agent.randomness.random_state`."""
     after = random_state()
     same = {
         "Python's": before["python"] == after["python"],

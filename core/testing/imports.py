@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from core.component import AnyComponent
+from core.api.component import AnyComponent
 from core.plugins import Plugins
 
 HEAVY = (

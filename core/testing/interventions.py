@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from core import portable
-from core.compact import dense
-from core.errors import RunStopped
-from core.examiner import Examiner
+from core.agent import state as portable
+from core.api.errors import RunStopped
+from core.api.layers import dense
 from core.testing import runs
 from core.testing.examined import ExaminedSuite, Overheard
 from core.testing.snapshots import named
+from core.training.diagnostics import Examiner
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.experiment import Experiment
+    from core.training.experiment import Experiment
 
 
 class InterventionSuite(ExaminedSuite):

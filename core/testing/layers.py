@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.compact import compact_owner, dense
-from core.contexts import NetworkContext, OptimizerContext
-from core.protocols import EnvironmentSpec
-from core.randomness import seed_everything, untouched_randomness
+from core.agent.randomness import seed_everything, untouched_randomness
+from core.api.environments import EnvironmentSpec
+from core.api.layers import compact_owner, dense
+from core.api.networks import NetworkContext
+from core.api.optimizers import OptimizerContext
 from core.testing import catalogue
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from core.api.networks import Networks
     from core.plugins import Plugins
-    from core.protocols import Networks
 
 STATES = EnvironmentSpec((7,), 3)
 PIXELS = EnvironmentSpec((3, 20, 20), 2, pixels=True, frame_stack=3)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.checkpoint import pack, trimmed, unpack
-from core.examining import Inspectable
-from core.randomness import seed_everything
+from core.agent.randomness import seed_everything
+from core.api.losses import Inspectable
 from core.testing.mask_trials import lively
+from core.training.checkpoint import pack, trimmed, unpack
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import nn
 
-    from core.examining import Examined
-    from core.experiment import Agent
+    from core.agent.agent import Agent
+    from core.api.losses import AnalysisBatch
     from core.testing.agents import TinyRun
 
 
@@ -107,7 +107,7 @@ def assert_removed_stay_zero(agent: Agent) -> None:
     assert not found, f"something of a removed weight is not zero: {', '.join(found)}"
 
 
-def examined_problems(run: TinyRun, found: Examined) -> Iterator[str]:
+def examined_problems(run: TinyRun, found: AnalysisBatch) -> Iterator[str]:
     """What is wrong with what a loss shows of a batch."""
     yield from _batch_problems(found)
     yield from _input_problems(run, found)
@@ -119,7 +119,7 @@ def examined_problems(run: TinyRun, found: Examined) -> Iterator[str]:
             yield f"the target of '{role}' is a {type(target).__name__}"
 
 
-def _batch_problems(found: Examined) -> Iterator[str]:
+def _batch_problems(found: AnalysisBatch) -> Iterator[str]:
     rows = len(found.observation)
     for name in ("reward", "discount"):
         if name not in found.batch:
@@ -131,7 +131,7 @@ def _batch_problems(found: Examined) -> Iterator[str]:
             yield f"'{name}' of an examined batch is {list(value.shape)}, not [{rows}, ...]"
 
 
-def _input_problems(run: TinyRun, found: Examined) -> Iterator[str]:
+def _input_problems(run: TinyRun, found: AnalysisBatch) -> Iterator[str]:
     networks = run.agent.parts.modules
     for role in (role for role in found.inputs if role not in networks):
         yield f"'inputs' has '{role}', which is no network of the agent"
@@ -142,7 +142,7 @@ def _input_problems(run: TinyRun, found: Examined) -> Iterator[str]:
             network(*found.inputs[role])
 
 
-def _value_problems(run: TinyRun, found: Examined) -> Iterator[str]:
+def _value_problems(run: TinyRun, found: AnalysisBatch) -> Iterator[str]:
     rows = len(found.observation)
     values = run.loss.predict(found.batch)
     if values.dim() != 2 or values.shape[1] != rows:

@@ -15,7 +15,7 @@ from unittest import mock
 
 import numpy as np
 
-from core.contexts import LoggerContext, RunInfo
+from core.api.loggers import LoggerContext, RunInfo
 from core.testing import sharing
 from core.testing.suite import ComponentSuite
 
@@ -193,7 +193,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _video(path: Path) -> None:
-    from core.evaluation import write_video
+    from core.training.evaluation import write_video
 
     write_video(path, [np.full((48, 64, 3), 4 * i, dtype=np.uint8) for i in range(12)])
 

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import torch
 
-from core.contexts import ExecutionContext, LossContext, NetworkContext
-from core.errors import UserError
-from core.examining import Inspectable
-from core.learning import Fusable, Phase
-from core.masks import MaskSet
-from core.parts import MaskedParts
-from core.protocols import EnvironmentSpec
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
+from core.api.environments import EnvironmentSpec
+from core.api.errors import UserError
+from core.api.execution import ExecutionContext
+from core.api.losses import Fusable, Inspectable, LossContext, Phase
+from core.api.networks import NetworkContext
 from core.testing import agents, learned
 from core.testing import catalogue as offered
 from core.testing.agents import TinyRun
@@ -60,7 +60,7 @@ class LossSuite(ComponentSuite):
         context = NetworkContext(spec)
         networks = offered.build(plugins, "networks", node.pop("name"), node, context)
         execution = offered.build(plugins, "execution", "masked", {}, ExecutionContext(agents.CPU))
-        parts = MaskedParts(networks, MaskSet(0), (), execution, agents.CPU)
+        parts = MaskedNetworks(networks, MaskSet(0), (), execution, agents.CPU)
         return LossContext(spec, parts, agents.CPU)
 
     def run(self, *, fuse: bool = False, **nodes: Any) -> TinyRun:

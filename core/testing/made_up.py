@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from core.contexts import ExecutionContext
-from core.masks import MaskSet
-from core.protocols import EnvironmentSpec, Networks
+from core.agent.masks import MaskSet
+from core.api.environments import EnvironmentSpec
+from core.api.execution import ExecutionContext
+from core.api.networks import Networks
 from core.testing import agents
 from core.testing import catalogue as offered
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from core import portable
-from core.compact import compact_owner
-from core.masks import PackedMasks
+from core.agent import state as portable
+from core.agent.masks import PackedMasks
+from core.api.layers import compact_owner
 from core.plugins import Plugins
 from core.testing import agents
 from core.testing.agents import TinyRun
@@ -19,7 +19,7 @@ from core.testing.agents import TinyRun
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from core.experiment import Agent
+    from core.agent.agent import Agent
 
 UPDATES = 50
 Masks = Mapping[str, PackedMasks]

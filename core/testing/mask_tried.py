@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from core.contexts import MaskContext
-from core.errors import UserError
-from core.pruning import DynamicMasks
+from core.api.errors import UserError
+from core.api.masks import DynamicMasks, MaskContext
 from core.testing import agents
 from core.testing import catalogue as offered
 from core.testing import mask_trials as trials

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from core.checkpoint import pack, trimmed
-from core.masks import PackedMasks
-from core.randomness import random_state, seed_everything
+from core.agent.masks import PackedMasks
+from core.agent.randomness import random_state, seed_everything
 from core.testing import agents, generators, newprocess, schedules
 from core.testing import catalogue as offered
 from core.testing import mask_trials as trials
 from core.testing.mask_tried import TriedMasks, dense_parameters, dense_shapes
+from core.training.checkpoint import pack, trimmed
 
 
 class MaskSuite(TriedMasks):

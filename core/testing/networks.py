@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from core.contexts import NetworkContext
-from core.errors import UserError
-from core.protocols import EnvironmentSpec, Networks
-from core.randomness import random_state, seed_everything
+from core.agent.randomness import random_state, seed_everything
+from core.api.environments import EnvironmentSpec
+from core.api.errors import UserError
+from core.api.networks import NetworkContext, Networks
 from core.testing import agents, generators
 from core.testing import made_up as made
 from core.testing.host_reads import host_reads

@@ -27,7 +27,7 @@ def go_on(request: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         AssertionError: it failed; with its traceback.
     """
-    from core.checkpoint import unpack
+    from core.training.checkpoint import unpack
 
     server = _server()
     assert server.stdin is not None
@@ -116,8 +116,8 @@ def _answer(request: Mapping[str, Any]) -> None:
     """
     import torch
 
-    from core.checkpoint import pack, trimmed, unpack
     from core.testing import agents, catalogue
+    from core.training.checkpoint import pack, trimmed, unpack
 
     torch.set_num_threads(1)
     folder = Path(request["folder"])

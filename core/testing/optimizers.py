@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from core.contexts import OptimizerContext
-from core.learning import Averaging
+from core.api.optimizers import Averaging, OptimizerContext
 from core.testing import agents, learned
 from core.testing.agents import TinyRun
 from core.testing.host_reads import host_reads

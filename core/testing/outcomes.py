@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from core.randomness import untouched_randomness
+from core.agent.randomness import untouched_randomness
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from core.compact import dense
-from core.contexts import ExecutionContext
+from core.api.execution import ExecutionContext
+from core.api.layers import dense
 from core.testing import layers
 from core.testing.layers import Pair, apart, outputs
 from core.testing.suite import ComponentSuite

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.component import Provider
+from core.api.component import Provider
+from core.api.errors import UserError
 from core.config import Selection, resolve
 from core.config.load import Loaded
-from core.errors import UserError
 
 if TYPE_CHECKING:
-    from core.experiment import Experiment
     from core.plugins import Plugins
+    from core.training.experiment import Experiment
 
 STEPS = 80
 """Agent steps that an agent has lived when it is looked at."""
@@ -120,7 +120,7 @@ def experiment(plugins: Plugins, values: Mapping[str, Any]) -> Experiment:
     Raises:
         UserError: something is wrong with the preset.
     """
-    from core.experiment import build
+    from core.training.experiment import build
 
     config = resolve(Loaded(dict(values)), with_toys(plugins))
     folder = Path(tempfile.mkdtemp(prefix="openwork-testing-"))
@@ -155,10 +155,10 @@ def live(run: Experiment, steps: int, updates: int | None = None) -> None:
 
 def lived(plugins: Plugins, values: Mapping[str, Any], steps: int = STEPS) -> Experiment:
     """A run after so many agent steps; the last of them are kept for whoever looks at them."""
-    from core.recent import Recent
+    from core.training.recent_transitions import RecentTransitions
 
     run = experiment(plugins, values)
-    run.recent = Recent(steps, run.agent.loss.returns.gamma)
+    run.recent = RecentTransitions(steps, run.agent.loss.returns.gamma)
     live(run, steps)
     return run
 
@@ -178,9 +178,9 @@ _recorded: dict[int, tuple[Plugins, Path]] = {}
 
 
 def _record(plugins: Plugins, directory: Path) -> None:
-    from core.experiment import build
-    from core.loop import Run
-    from core.record import amend_record, write_record
+    from core.training.experiment import build
+    from core.training.loop import Run
+    from core.training.record import amend_record, write_record
 
     short = {
         "frames": 120,
@@ -224,7 +224,7 @@ def borrowed(
 
     A run that cannot be put back to what it was, bit for bit, is not lent again.
     """
-    from core.checkpoint import restore_agent
+    from core.agent.state import restore_agent
     from core.testing.snapshots import differences, snapshot
 
     key = (id(plugins), json.dumps(values, sort_keys=True, default=str), steps)
@@ -239,7 +239,7 @@ def borrowed(
 
 
 def _keep(plugins: Plugins, values: Mapping[str, Any], steps: int) -> _Kept:
-    from core.checkpoint import agent_state
+    from core.agent.state import agent_state
     from core.testing.snapshots import snapshot
 
     run = lived(plugins, values, steps)

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from core.masks import PackedMasks
-from core.randomness import random_state, seed_everything, untouched_randomness
+from core.agent.masks import PackedMasks
+from core.agent.randomness import random_state, seed_everything, untouched_randomness
 from core.testing import generators
 from core.testing.agents import TinyRun
 from core.testing.mask_trials import misfits
-from core.topology import NEVER, View
+from core.training.mask_updates import NEVER, View
 
 INTERFACES = {
     ("batch", "due", "change"): "all three make its masks change in training "

@@ -12,7 +12,7 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
-    from core.experiment import Experiment
+    from core.training.experiment import Experiment
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 

@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from core.learning import Refreshable
+from core.api.optimizers import Refreshable
 
 SHAPES = ((5, 4), (5,), (3, 5))
 """Of a weight, a bias and another weight."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from core.studies import RecordedRun, RunGroup, Series, Study
+from core.api.figures import RecordedRun, RunGroup, Series, Study
 
 FRAMES = 20_000
 ROLES = {"actor": ("trunk.input", "head"), "critic": ("members.0.trunk.input", "members.0.head")}

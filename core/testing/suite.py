@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from unittest import SkipTest
 
-from core.component import AnyComponent
-from core.errors import UserError, did_you_mean
-from core.hookspecs import KINDS
-from core.offers import PluginError
+from core.api.component import AnyComponent
+from core.api.errors import UserError, did_you_mean
+from core.api.hookspecs import KINDS
 from core.plugins import Plugins
+from core.plugins.validation import PluginError
 from core.testing import catalogue as offered
 from core.testing import imports, reading, sharing
 
@@ -27,7 +27,7 @@ class ComponentSuite:
     """
 
     kind: ClassVar[str] = ""
-    """As in :data:`core.hookspecs.KINDS`; set by the suite of a kind."""
+    """As in :data:`core.api.hookspecs.KINDS`; set by the suite of a kind."""
     component: ClassVar[str] = ""
     """The component's name, or ``distribution:name`` where several offer it."""
     options: ClassVar[Mapping[str, Any]] = {}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.checkpoint import pack, unpack
-from core.randomness import seed_everything, untouched_randomness
+from core.agent.randomness import seed_everything, untouched_randomness
+from core.training.checkpoint import pack, unpack
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
-from core.api import UserError, add_plugin_argument, did_you_mean, load_preset, options_from
+from core.api import UserError, add_plugin_argument, did_you_mean
+from core.config import load as load_preset
+from core.config.selection import options_from
 
 if TYPE_CHECKING:
     from core.api import AnyComponent, Catalogue, Catalogues, Study

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from core.api import Component, Diagnostic, ExamineContext, hookimpl
+from core.api import Component, Diagnostic, DiagnosticContext, hookimpl
 from plugins.diagnostics import gradients, representations, values
 
 
 @hookimpl
-def register_diagnostics() -> Iterable[Component[Any, ExamineContext, Diagnostic]]:
+def register_diagnostics() -> Iterable[Component[Any, DiagnosticContext, Diagnostic]]:
     """Offer the built-in diagnostics."""
     return [*representations.components(), *gradients.components(), *values.components()]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from core.api import Compact, OptionError, UserError, did_you_mean
 
 if TYPE_CHECKING:
-    from core.api import BatchOptions, Examined, Probe
+    from core.api import AgentView, AnalysisBatch, BatchOptions
 
 Modules = dict[str, nn.Module]
 """By path within a network."""
@@ -114,7 +114,7 @@ def suiting(
 # --- what they give ---------------------------------------------------------------------
 
 
-def features(probe: Probe, batch: BatchOptions, roles: Sequence[str]) -> dict[str, Tensor]:
+def features(probe: AgentView, batch: BatchOptions, roles: Sequence[str]) -> dict[str, Tensor]:
     """The features of a batch, ``[B, F]`` by :func:`label`; several trunks' side by side."""
     found = by_label(probe.batch(batch), probe.networks, roles, trunks, torch.clone)
     return {
@@ -124,7 +124,7 @@ def features(probe: Probe, batch: BatchOptions, roles: Sequence[str]) -> dict[st
 
 
 def by_label(
-    examined: Examined,
+    examined: AnalysisBatch,
     networks: Mapping[str, nn.Module],
     roles: Sequence[str],
     select: Select,

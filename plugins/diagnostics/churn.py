@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from core.api import Batch, Examined, Measured, Probe
+    from core.api import AgentView, AnalysisBatch, Batch, Measured
     from plugins.diagnostics.values import ChurnOptions
 
 
@@ -58,14 +58,14 @@ class Churn:
     def __init__(self, options: ChurnOptions) -> None:
         self.every = options.every
         self.batch = options.batch
-        self._held: tuple[Examined, Answers] | None = None
+        self._held: tuple[AnalysisBatch, Answers] | None = None
 
-    def before_update(self, probe: Probe) -> None:
+    def before_update(self, probe: AgentView) -> None:
         """Hold the transitions, as the networks see them now, and the answers to them."""
         examined = probe.batch(self.batch)
         self._held = examined, _answers(probe, examined)
 
-    def measure(self, probe: Probe) -> Measured:
+    def measure(self, probe: AgentView) -> Measured:
         """``value``, ``policy`` and their relative forms; nothing unless an update came before."""
         if self._held is None:
             return {}
@@ -86,7 +86,7 @@ class Churn:
 
 
 @torch.no_grad()
-def _answers(probe: Probe, examined: Examined) -> Answers:
+def _answers(probe: AgentView, examined: AnalysisBatch) -> Answers:
     batch, inputs = _encoded(probe.networks, examined)
     values = probe.loss.predict(batch).unsqueeze(-1)
     if "actor" in inputs:
@@ -98,7 +98,7 @@ def _answers(probe: Probe, examined: Examined) -> Answers:
 
 
 def _encoded(
-    networks: Mapping[str, nn.Module], examined: Examined
+    networks: Mapping[str, nn.Module], examined: AnalysisBatch
 ) -> tuple[Batch, Mapping[str, tuple[Tensor, ...]]]:
     """Batch and inputs with the features that the encoder gives now: updates move it too."""
     if "encoder" not in networks:

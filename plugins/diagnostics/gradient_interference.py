@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import nn
 
-from core.api import Examined
+from core.api import AnalysisBatch
 from plugins.diagnostics.per_sample import MEMORY, gradient_products
 from plugins.diagnostics.phases import living, objectives, trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import Batch, Measured, Probe
+    from core.api import AgentView, Batch, Measured
     from plugins.diagnostics.gradients import GradientInterferenceOptions
     from plugins.diagnostics.per_sample import Objective
     from plugins.diagnostics.phases import Trained
@@ -70,7 +70,7 @@ class GradientInterference:
         self.every = options.every
         self.batch = options.batch
 
-    def measure(self, probe: Probe) -> Measured:
+    def measure(self, probe: AgentView) -> Measured:
         """``PHASE`` (the matrix), ``PHASE/mean_abs`` and ``PHASE/negative``."""
         examined = _last(probe.batch(self.batch), self.options.samples)
         with torch.no_grad():
@@ -92,16 +92,16 @@ class GradientInterference:
         return measured
 
 
-def _last(examined: Examined, count: int) -> Examined:
+def _last(examined: AnalysisBatch, count: int) -> AnalysisBatch:
     """The last rows: of ``recent`` the newest, of ``replay`` as good as any."""
-    return Examined(
+    return AnalysisBatch(
         examined.observation[-count:],
         {key: entry[-count:] for key, entry in examined.batch.items()},
         {role: tuple(i[-count:] for i in inputs) for role, inputs in examined.inputs.items()},
     )
 
 
-def _rows(step: Trained, examined: Examined) -> Batch:
+def _rows(step: Trained, examined: AnalysisBatch) -> Batch:
     """What the phase found, and what it needs to take features anew."""
     if "encoder" not in step.networks:
         return step.batch

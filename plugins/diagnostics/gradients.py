@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.api import Component, Diagnostic, ExamineContext, UserError, require
+from core.api import Component, Diagnostic, DiagnosticContext, UserError, require
 from plugins.diagnostics.common import INSTEAD, Batched, Scheduled, batch_needs
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class GradientInterferenceOptions(Batched):
         require(self.memory_mb >= 1, "memory_mb", f"must be at least 1, got {self.memory_mb}")
 
 
-def _check_trained(name: str, context: ExamineContext) -> None:
+def _check_trained(name: str, context: DiagnosticContext) -> None:
     """Refuse an agent whose networks no phase trains."""
     networks = {id(network) for network in context.networks.values()}
     trained = {id(module) for phase in context.loss.phases for module in phase.modules}
@@ -81,21 +81,23 @@ def _check_trained(name: str, context: ExamineContext) -> None:
         )
 
 
-def _build_gradient_norm(options: GradientNormOptions, context: ExamineContext) -> GradientNorm:
+def _build_gradient_norm(options: GradientNormOptions, context: DiagnosticContext) -> GradientNorm:
     from plugins.diagnostics.gradient_norm import GradientNorm
 
     _check_trained("gradient_norm", context)
     return GradientNorm(options)
 
 
-def _build_parameter_norm(options: ParameterNormOptions, context: ExamineContext) -> ParameterNorm:
+def _build_parameter_norm(
+    options: ParameterNormOptions, context: DiagnosticContext
+) -> ParameterNorm:
     from plugins.diagnostics.parameter_norm import ParameterNorm
 
     return ParameterNorm(options)
 
 
 def _build_gradient_interference(
-    options: GradientInterferenceOptions, context: ExamineContext
+    options: GradientInterferenceOptions, context: DiagnosticContext
 ) -> GradientInterference:
     from plugins.diagnostics.gradient_interference import GradientInterference
 
@@ -103,7 +105,7 @@ def _build_gradient_interference(
     return GradientInterference(options)
 
 
-def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
+def components() -> list[Component[Any, DiagnosticContext, Diagnostic]]:
     """The components."""
     return [
         Component(

@@ -10,7 +10,7 @@ from core.api import dense_shape
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from core.api import Batch, Examined, Phase
+    from core.api import AnalysisBatch, Batch, Phase
 
 
 class Trained(NamedTuple):
@@ -32,7 +32,7 @@ def networks_of(phase: Phase, networks: Mapping[str, nn.Module]) -> dict[str, nn
 
 
 def objectives(
-    phases: Sequence[Phase], networks: Mapping[str, nn.Module], examined: Examined
+    phases: Sequence[Phase], networks: Mapping[str, nn.Module], examined: AnalysisBatch
 ) -> Iterator[Trained]:
     """Each phase's objective in the order of an update, all at the present weights.
 

@@ -14,7 +14,7 @@ from plugins.diagnostics import rollouts
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
 
-    from core.api import Measured, Probe
+    from core.api import AgentView, Measured
     from plugins.diagnostics.values import QBiasOptions
 
 ROWS = 256
@@ -82,7 +82,7 @@ class QBias:
         self._gamma = gamma
         self._explore = explore
 
-    def measure(self, probe: Probe) -> Measured:
+    def measure(self, probe: AgentView) -> Measured:
         """``states`` that count, and, where there is one, what :func:`q_bias` gives for them."""
         o = self._options
         played = rollouts.episodes(
@@ -100,7 +100,7 @@ class QBias:
         return measured | (q_bias(values, torch.cat(returns)) if len(values) else {})
 
     @torch.no_grad()
-    def _told(self, probe: Probe, episode: TensorDictBase) -> Told:
+    def _told(self, probe: AgentView, episode: TensorDictBase) -> Told:
         parts = []
         for rows in episode.split(ROWS):
             batch = probe.loss.examine(rows).batch

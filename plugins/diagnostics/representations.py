@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from core.api import Component, Diagnostic, ExamineContext, require
+from core.api import Component, Diagnostic, DiagnosticContext, require
 from plugins.diagnostics.common import INSTEAD, Batched, Scheduled, batch_needs
 
 
@@ -153,7 +153,7 @@ _UNIT = "{} activation function as a module (calls of torch.relu and the like go
 _RECTIFIER = "{} ReLU or a function like it as a module (calls of torch.relu go unseen)"
 
 
-def _build_effective_rank(options: EffectiveRankOptions, context: ExamineContext) -> Diagnostic:
+def _build_effective_rank(options: EffectiveRankOptions, context: DiagnosticContext) -> Diagnostic:
     from plugins.diagnostics import activations
     from plugins.diagnostics.effective_rank import EffectiveRank
 
@@ -161,7 +161,7 @@ def _build_effective_rank(options: EffectiveRankOptions, context: ExamineContext
     return EffectiveRank(options, roles)
 
 
-def _build_feature_norm(options: FeatureNormOptions, context: ExamineContext) -> Diagnostic:
+def _build_feature_norm(options: FeatureNormOptions, context: DiagnosticContext) -> Diagnostic:
     from plugins.diagnostics import activations
     from plugins.diagnostics.feature_norm import FeatureNorm
 
@@ -169,7 +169,7 @@ def _build_feature_norm(options: FeatureNormOptions, context: ExamineContext) ->
     return FeatureNorm(options, roles)
 
 
-def _build_dormant_ratio(options: DormantRatioOptions, context: ExamineContext) -> Diagnostic:
+def _build_dormant_ratio(options: DormantRatioOptions, context: DiagnosticContext) -> Diagnostic:
     from plugins.diagnostics import activations
     from plugins.diagnostics.dormant_ratio import SELECT, DormantRatio
 
@@ -181,7 +181,7 @@ def _build_dormant_ratio(options: DormantRatioOptions, context: ExamineContext) 
     return DormantRatio(options, roles)
 
 
-def _build_active_units(options: ActiveUnitsOptions, context: ExamineContext) -> Diagnostic:
+def _build_active_units(options: ActiveUnitsOptions, context: DiagnosticContext) -> Diagnostic:
     from plugins.diagnostics import activations
     from plugins.diagnostics.active_units import ActiveUnits
 
@@ -190,7 +190,7 @@ def _build_active_units(options: ActiveUnitsOptions, context: ExamineContext) ->
     return ActiveUnits(options, roles)
 
 
-def _build_weight_rank(options: WeightRankOptions, context: ExamineContext) -> Diagnostic:
+def _build_weight_rank(options: WeightRankOptions, context: DiagnosticContext) -> Diagnostic:
     from plugins.diagnostics import activations
     from plugins.diagnostics.weight_rank import WeightRank
 
@@ -205,13 +205,13 @@ def _feature_needs(options: Batched) -> frozenset[str]:
 
 def _offer(
     name: str, options: type[Batched], build: Any, summary: str, *, features: bool = False
-) -> Component[Any, ExamineContext, Diagnostic]:
+) -> Component[Any, DiagnosticContext, Diagnostic]:
     """A diagnostic that looks at a batch."""
     needs = _feature_needs if features else batch_needs
     return Component(name, options, build, summary, needs, instead=INSTEAD)
 
 
-def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
+def components() -> list[Component[Any, DiagnosticContext, Diagnostic]]:
     """The components."""
     rank = "how many directions the features of a batch span"
     dormant = "share of neurons that hardly respond to anything"

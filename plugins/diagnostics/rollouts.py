@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torchrl.envs import EnvBase
 
-    from core.api import Probe
+    from core.api import AgentView
 
 ROOT = ("observation", "action")
 NEXT = ("observation", "reward", "done", "terminated")
@@ -20,7 +20,7 @@ NEXT = ("observation", "reward", "done", "terminated")
 
 @torch.no_grad()
 def episodes(
-    probe: Probe, count: int, *, limit: int, explore: bool, gamma: float
+    probe: AgentView, count: int, *, limit: int, explore: bool, gamma: float
 ) -> Generator[TensorDictBase]:
     """``count`` episodes one after another, each ``[T]`` with ``T`` at most ``limit``.
 
@@ -47,7 +47,7 @@ def episodes(
 
 
 def _step(
-    probe: Probe, environment: EnvBase, root: TensorDictBase, explore: bool
+    probe: AgentView, environment: EnvBase, root: TensorDictBase, explore: bool
 ) -> tuple[TensorDictBase, TensorDictBase]:
     """The transition, and the root of the next one: of a new episode where this one is done."""
     observation = root.get("observation")

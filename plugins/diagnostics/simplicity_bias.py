@@ -12,7 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from torch import nn
 
-    from core.api import Examined, Measured, Probe
+    from core.api import AgentView, AnalysisBatch, Measured
     from plugins.diagnostics.values import SimplicityBiasOptions
 
 ROWS = 4096
@@ -76,12 +76,12 @@ class SimplicityBias:
         self.every = options.every
         self._options = options
 
-    def measure(self, probe: Probe) -> Measured:
+    def measure(self, probe: AgentView) -> Measured:
         """``actor`` and ``critic``, of those that the agent has."""
         inputs = _blank(probe).inputs
         return {role: self._of(probe, role, inputs[role]) for role in ROLES if role in inputs}
 
-    def _of(self, probe: Probe, role: str, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _of(self, probe: AgentView, role: str, inputs: tuple[Tensor, ...]) -> Tensor:
         o, sizes = self._options, [tensor.shape[-1] for tensor in inputs]
         scores = []
         for network in self._networks(probe, role):
@@ -93,7 +93,7 @@ class SimplicityBias:
             )
         return torch.stack(scores).mean()
 
-    def _networks(self, probe: Probe, role: str) -> Any:
+    def _networks(self, probe: AgentView, role: str) -> Any:
         """The network as it is, or new ones, one at a time."""
         if not self._options.inits:
             return (probe.networks[role],)
@@ -112,7 +112,7 @@ def _function(network: nn.Module, sizes: list[int]) -> Callable[[Tensor], Tensor
     return function
 
 
-def _blank(probe: Probe) -> Examined:
+def _blank(probe: AgentView) -> AnalysisBatch:
     """A transition of zeros, for what the networks are called with."""
     spec = probe.spec
     observation, flag = torch.zeros(1, *spec.observation), torch.zeros(1, 1, dtype=torch.bool)
@@ -127,5 +127,5 @@ def _blank(probe: Probe) -> Examined:
     action = torch.zeros(1, dtype=torch.int64) if spec.discrete else torch.zeros(1, spec.action)
     root = {"observation": observation, "action": action}
     blank = TensorDict({**root, "next": TensorDict(following, [1])}, [1])
-    examined: Examined = probe.loss.examine(blank.to(probe.device))
+    examined: AnalysisBatch = probe.loss.examine(blank.to(probe.device))
     return examined

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.api import Component, Diagnostic, ExamineContext, Soft, UserError, require
+from core.api import Component, Diagnostic, DiagnosticContext, Soft, UserError, require
 from plugins.diagnostics.common import INSTEAD, Batched, Scheduled, batch_needs
 
 if TYPE_CHECKING:
@@ -113,13 +113,13 @@ class SimplicityBiasOptions(Scheduled):
         require(self.extent > 0, "extent", f"must be above 0, got {self.extent}")
 
 
-def _build_churn(options: ChurnOptions, context: ExamineContext) -> Churn:
+def _build_churn(options: ChurnOptions, context: DiagnosticContext) -> Churn:
     from plugins.diagnostics.churn import Churn
 
     return Churn(options)
 
 
-def _build_q_bias(options: QBiasOptions, context: ExamineContext) -> QBias:
+def _build_q_bias(options: QBiasOptions, context: DiagnosticContext) -> QBias:
     from plugins.diagnostics.q_bias import QBias
 
     explore = options.policy == "exploring"
@@ -129,7 +129,7 @@ def _build_q_bias(options: QBiasOptions, context: ExamineContext) -> QBias:
 
 
 def _build_simplicity_bias(
-    options: SimplicityBiasOptions, context: ExamineContext
+    options: SimplicityBiasOptions, context: DiagnosticContext
 ) -> SimplicityBias:
     shape = context.spec.observation
     if context.spec.pixels or len(shape) != 1 or shape[0] < 2:
@@ -145,7 +145,7 @@ def _build_simplicity_bias(
 _INSPECTION = frozenset({"inspection"})
 
 
-def components() -> list[Component[Any, ExamineContext, Diagnostic]]:
+def components() -> list[Component[Any, DiagnosticContext, Diagnostic]]:
     """The components."""
     return [
         Component(

@@ -20,7 +20,7 @@ from plugins.execution.sparse import Sparse
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from core.api import RowNetwork
+    from core.api import OnlineNetwork
     from plugins.execution import AutoOptions
 
 Decide = Callable[[tuple[str, ...], tuple[LayerShape, ...]], Choice]
@@ -171,7 +171,7 @@ class Auto:
         """Put every removed weight that is held dense back to zero."""
         self._backend.reapply()
 
-    def row(self, module: nn.Module) -> RowNetwork | None:
+    def row(self, module: nn.Module) -> OnlineNetwork | None:
         """See :meth:`core.api.Execution.row`."""
         return self._backend.row(module)
 

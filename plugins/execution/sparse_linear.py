@@ -70,7 +70,7 @@ class SparseLinear(nn.Module):
         return _run(x, [self], [False])
 
     def together(self, x: Tensor, layers: Sequence[nn.Module]) -> tuple[Tensor, int]:
-        """See :class:`core.chaining.Joining`: takes ReLUs and compact layers along."""
+        """See :class:`core.api.layers.Joining`: takes ReLUs and compact layers along."""
         if not isinstance(x, Tensor) or is_watched(self):
             return self(x), 1
         chain, relu, taken = [self], [False], 1

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.api import BatchOptions, Component, ExamineContext, Intervention, hookimpl, require
+from core.api import BatchOptions, Component, DiagnosticContext, Intervention, hookimpl, require
 from plugins.interventions.common import Scheduled
 
 
@@ -93,21 +93,23 @@ class ReDoOptions(Scheduled):
         require(self.tau >= 0, "tau", f"must be at least 0, got {self.tau}")
 
 
-def _build_periodic_reset(options: PeriodicResetOptions, context: ExamineContext) -> Intervention:
+def _build_periodic_reset(
+    options: PeriodicResetOptions, context: DiagnosticContext
+) -> Intervention:
     from plugins.interventions.periodic_reset import PeriodicReset
 
     return PeriodicReset(options, context)
 
 
 def _build_shrink_and_perturb(
-    options: ShrinkAndPerturbOptions, context: ExamineContext
+    options: ShrinkAndPerturbOptions, context: DiagnosticContext
 ) -> Intervention:
     from plugins.interventions.shrink_and_perturb import ShrinkAndPerturb
 
     return ShrinkAndPerturb(options, context)
 
 
-def _build_redo(options: ReDoOptions, context: ExamineContext) -> Intervention:
+def _build_redo(options: ReDoOptions, context: DiagnosticContext) -> Intervention:
     from plugins.interventions.redo import ReDo
 
     return ReDo(options, context)
@@ -127,7 +129,7 @@ def _redo_needs(options: ReDoOptions) -> frozenset[str]:
 
 
 @hookimpl
-def register_interventions() -> Iterable[Component[Any, ExamineContext, Intervention]]:
+def register_interventions() -> Iterable[Component[Any, DiagnosticContext, Intervention]]:
     """Offer the built-in interventions."""
     return [
         Component(

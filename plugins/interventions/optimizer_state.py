@@ -14,16 +14,16 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from core.api import Subject
+    from core.api import ChangeableAgent
 
 
-def optimizers(subject: Subject) -> list[torch.optim.Optimizer]:
+def optimizers(subject: ChangeableAgent) -> list[torch.optim.Optimizer]:
     """Of all phases that have one."""
     return [optimizer for _, optimizer in subject.phases if optimizer is not None]
 
 
 @torch.no_grad()
-def forget(subject: Subject, parameters: Collection[nn.Parameter]) -> None:
+def forget(subject: ChangeableAgent, parameters: Collection[nn.Parameter]) -> None:
     """Forget all about ``parameters``.
 
     What they share with others, as the weights of one network share the count of steps under
@@ -47,7 +47,7 @@ def forget(subject: Subject, parameters: Collection[nn.Parameter]) -> None:
 
 
 @torch.no_grad()
-def forget_entries(subject: Subject, parameter: nn.Parameter, entries: Tensor) -> None:
+def forget_entries(subject: ChangeableAgent, parameter: nn.Parameter, entries: Tensor) -> None:
     """Forget about the ``entries`` (boolean, of the parameter's shape) of one parameter.
 
     Counts of steps are kept, for they are of the whole parameter.
@@ -58,6 +58,6 @@ def forget_entries(subject: Subject, parameter: nn.Parameter, entries: Tensor) -
             value.masked_fill_(entries, 0.0)
 
 
-def _states(subject: Subject, parameter: nn.Parameter) -> Iterator[Any]:
+def _states(subject: ChangeableAgent, parameter: nn.Parameter) -> Iterator[Any]:
     for optimizer in optimizers(subject):
         yield from optimizer.state.get(parameter, {}).values()

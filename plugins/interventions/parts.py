@@ -10,10 +10,10 @@ from torch import nn
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import ExamineContext
+    from core.api import DiagnosticContext
 
 
-def other_modules(context: ExamineContext) -> dict[str, nn.Module]:
+def other_modules(context: DiagnosticContext) -> dict[str, nn.Module]:
     """What the loss learns besides its networks, such as SAC's ``temperature``, by name."""
     loss: Any = context.loss
     trained = {id(module) for phase in context.loss.phases for module in phase.modules}

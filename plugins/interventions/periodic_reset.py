@@ -15,7 +15,7 @@ from plugins.interventions.parts import last_layers, living, other_modules
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from core.api import ExamineContext, Subject
+    from core.api import ChangeableAgent, DiagnosticContext
     from plugins.interventions import PeriodicResetOptions
 
 
@@ -30,7 +30,7 @@ class PeriodicReset:
 
     batch = None
 
-    def __init__(self, options: PeriodicResetOptions, context: ExamineContext) -> None:
+    def __init__(self, options: PeriodicResetOptions, context: DiagnosticContext) -> None:
         self._options = options
         others = other_modules(context)
         self._chosen = choose(options.networks, [*context.networks, *others])
@@ -44,7 +44,7 @@ class PeriodicReset:
     def due(self, last: int, frame: int) -> bool:
         return is_due(self._options, last, frame)
 
-    def intervene(self, subject: Subject) -> Mapping[str, float]:
+    def intervene(self, subject: ChangeableAgent) -> Mapping[str, float]:
         """``parameters``: living weights that were put back, those of targets left out."""
         changed: list[nn.Parameter] = []
         count = 0
@@ -64,7 +64,7 @@ class PeriodicReset:
         subject.reapply()
         return {"parameters": float(count)}
 
-    def _reset(self, subject: Subject, role: str) -> set[str]:
+    def _reset(self, subject: ChangeableAgent, role: str) -> set[str]:
         """Put a network, or its last layers, back; the names of what was."""
         fresh = subject.fresh(role)
         last = self._options.last

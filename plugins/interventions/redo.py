@@ -15,7 +15,7 @@ from plugins.interventions.optimizer_state import forget_entries
 from plugins.interventions.wiring import HiddenLayer, Wiring, hidden_layers
 
 if TYPE_CHECKING:
-    from core.api import BatchOptions, EnvironmentSpec, ExamineContext, Subject
+    from core.api import BatchOptions, ChangeableAgent, DiagnosticContext, EnvironmentSpec
     from plugins.interventions import ReDoOptions
 
 EPSILON = 1e-9
@@ -49,7 +49,7 @@ class ReDo:
     target: there they are set to zero too.
     """
 
-    def __init__(self, options: ReDoOptions, context: ExamineContext) -> None:
+    def __init__(self, options: ReDoOptions, context: DiagnosticContext) -> None:
         self._options = options
         chosen = choose(options.networks, context.networks)
         self._wirings = _trace(context)
@@ -68,7 +68,7 @@ class ReDo:
         return is_due(self._options, last, frame)
 
     @torch.no_grad()
-    def intervene(self, subject: Subject) -> Mapping[str, float]:
+    def intervene(self, subject: ChangeableAgent) -> Mapping[str, float]:
         """By role: how many units were recycled, ``units/ROLE``, and which ``share/ROLE``."""
         found = self._dormant(subject)
         recycled = [(layer, units) for layer, units in found if units.any()]
@@ -82,7 +82,7 @@ class ReDo:
         subject.reapply()
         return _counts(found)
 
-    def _dormant(self, subject: Subject) -> list[tuple[HiddenLayer, Tensor]]:
+    def _dormant(self, subject: ChangeableAgent) -> list[tuple[HiddenLayer, Tensor]]:
         """Every layer, with flags of its dormant units."""
         inputs = subject.batch(self._options.batch).inputs
         activity: dict[Any, Tensor] = {}
@@ -94,7 +94,7 @@ class ReDo:
         ]
 
 
-def _trace(context: ExamineContext) -> dict[str, Wiring]:
+def _trace(context: DiagnosticContext) -> dict[str, Wiring]:
     """Every network, traced as the loss calls it.
 
     Raises:
@@ -126,7 +126,7 @@ def blank(spec: EnvironmentSpec) -> TensorDict:
     return TensorDict({**root, "next": {**following, **flags}}, [1])
 
 
-def _redraw(subject: Subject, layer: HiddenLayer, units: Tensor, fresh: nn.Module) -> None:
+def _redraw(subject: ChangeableAgent, layer: HiddenLayer, units: Tensor, fresh: nn.Module) -> None:
     """Take what leads into the flagged ``units`` from the network ``fresh``."""
     network = subject.networks[layer.role]
     for path in (layer.path, *layer.norms):
@@ -139,7 +139,7 @@ def _redraw(subject: Subject, layer: HiddenLayer, units: Tensor, fresh: nn.Modul
             forget_entries(subject, parameter, entries)
 
 
-def _silence(subject: Subject, layer: HiddenLayer, units: Tensor) -> None:
+def _silence(subject: ChangeableAgent, layer: HiddenLayer, units: Tensor) -> None:
     """Set the outgoing weights of the flagged ``units`` to zero."""
     targets = subject.loss.targets
     for reader in layer.readers:

@@ -15,7 +15,7 @@ from plugins.interventions.parts import living
 if TYPE_CHECKING:
     from torch import nn
 
-    from core.api import ExamineContext, Subject
+    from core.api import ChangeableAgent, DiagnosticContext
     from plugins.interventions import ShrinkAndPerturbOptions
 
 
@@ -42,14 +42,14 @@ class ShrinkAndPerturb:
 
     batch = None
 
-    def __init__(self, options: ShrinkAndPerturbOptions, context: ExamineContext) -> None:
+    def __init__(self, options: ShrinkAndPerturbOptions, context: DiagnosticContext) -> None:
         self._options = options
         self._chosen = choose(options.networks, context.networks)
 
     def due(self, last: int, frame: int) -> bool:
         return is_due(self._options, last, frame)
 
-    def intervene(self, subject: Subject) -> Mapping[str, float]:
+    def intervene(self, subject: ChangeableAgent) -> Mapping[str, float]:
         """``parameters``: living weights that were changed, those of targets left out."""
         options, count = self._options, 0
         for role in self._chosen:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
-    from core.api import Batch, Examined, LossContext, Metrics
+    from core.api import AnalysisBatch, Batch, LossContext, Metrics
     from plugins.losses import DDPGOptions
 
 INSIDE = 1 - 1e-6
@@ -81,7 +81,7 @@ class DDPG(LossModule):
         """See :meth:`core.api.Loss.prepare`."""
         return inputs.prepare(batch, self.normaliser, self.encoder, self.options.shift)
 
-    def examine(self, batch: TensorDictBase) -> Examined:
+    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """See :meth:`core.api.Inspectable.examine`."""
         return inputs.examine(batch, self.normaliser, self.encoder)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tensordict import TensorDict
 
-from core.api import Examined
+from core.api import AnalysisBatch
 from plugins.losses.augment import random_shift
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def prepare(batch: TensorDictBase, normaliser: Any, encoder: nn.Module | None, s
 
 
 @torch.no_grad()
-def examine(batch: TensorDictBase, normaliser: Any, encoder: nn.Module | None) -> Examined:
+def examine(batch: TensorDictBase, normaliser: Any, encoder: nn.Module | None) -> AnalysisBatch:
     """:func:`prepare`, without graph or augmentation, and what each network is called with."""
     observation = batch["observation"]
     prepared = prepare(batch, normaliser, encoder, shift=0)
@@ -66,7 +66,7 @@ def examine(batch: TensorDictBase, normaliser: Any, encoder: nn.Module | None) -
     }
     if encoder is not None:
         called["encoder"] = (seen,)
-    return Examined(observation, prepared, called)
+    return AnalysisBatch(observation, prepared, called)
 
 
 def joint_losses(loss: nn.Module, phases: Sequence[Phase], batch: Batch) -> TensorDict:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
-    from core.api import Batch, Examined, LossContext, Metrics
+    from core.api import AnalysisBatch, Batch, LossContext, Metrics
     from plugins.losses import SACOptions
 
 
@@ -95,7 +95,7 @@ class SAC(LossModule):
         """See :meth:`core.api.Loss.prepare`."""
         return inputs.prepare(batch, self.normaliser, self.encoder, self.options.shift)
 
-    def examine(self, batch: TensorDictBase) -> Examined:
+    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """See :meth:`core.api.Inspectable.examine`."""
         return inputs.examine(batch, self.normaliser, self.encoder)
 

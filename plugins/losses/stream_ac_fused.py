@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
-    from core.api import RowNetwork, Scalars
+    from core.api import OnlineNetwork, Scalars
     from plugins.losses import StreamACOptions
     from plugins.losses.streaming import Inputs, RowOptimizer
 
@@ -33,8 +33,8 @@ class FusedActorCritic:
         self,
         options: StreamACOptions,
         inputs: Inputs,
-        actor: RowNetwork,
-        critic: RowNetwork,
+        actor: OnlineNetwork,
+        critic: OnlineNetwork,
         optimizers: Mapping[str, RowOptimizer],
     ) -> None:
         self.options = options
@@ -93,7 +93,7 @@ class FusedActorCritic:
     def _step(
         self,
         phase: str,
-        network: RowNetwork,
+        network: OnlineNetwork,
         gradient: Tensor,
         delta: float,
         transition: Transition,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
-    from core.api import Batch, Examined, LossContext, Metrics, RowNetwork, Scalars
+    from core.api import AnalysisBatch, Batch, LossContext, Metrics, OnlineNetwork, Scalars
     from plugins.losses import StreamQOptions
 
 
@@ -68,7 +68,7 @@ class StreamQ(LossModule):
         """See :meth:`core.api.Loss.prepare`; updates the running statistics."""
         return self.stream.prepare(batch)
 
-    def examine(self, batch: TensorDictBase) -> Examined:
+    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """See :meth:`core.api.Inspectable.examine`."""
         return self.stream.examine(batch, ("critic",))
 
@@ -105,7 +105,7 @@ class StreamQ(LossModule):
 
     def fuse(
         self,
-        row: Callable[[nn.Module], RowNetwork | None],
+        row: Callable[[nn.Module], OnlineNetwork | None],
         optimizers: Mapping[str, Any],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """See :meth:`core.api.Fusable.fuse`: for one environment, where kernels apply."""

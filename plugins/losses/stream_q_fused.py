@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
-    from core.api import RowNetwork, Scalars
+    from core.api import OnlineNetwork, Scalars
     from plugins.losses import StreamQOptions
     from plugins.losses.streaming import Inputs, RowOptimizer
 
@@ -25,7 +25,7 @@ class FusedQ:
         self,
         options: StreamQOptions,
         inputs: Inputs,
-        critic: RowNetwork,
+        critic: OnlineNetwork,
         optimizer: RowOptimizer,
         epsilon: Tensor,
     ) -> None:

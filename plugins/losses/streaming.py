@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, final
 
 import torch
 
-from core.api import Examined, UserError
+from core.api import AnalysisBatch, UserError
 from plugins.losses import inputs
 from plugins.losses.reward_scaling import RewardScaler
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
-    from core.api import Batch, LossContext, Metrics, RowNetwork, Scalars
+    from core.api import Batch, LossContext, Metrics, OnlineNetwork, Scalars
     from plugins.losses import StreamACOptions, StreamQOptions
 
 Real = TypeVar("Real", float, "Tensor")
@@ -131,7 +131,7 @@ class Inputs:
         return prepared
 
     @torch.no_grad()
-    def examine(self, batch: TensorDictBase, networks: Sequence[str]) -> Examined:
+    def examine(self, batch: TensorDictBase, networks: Sequence[str]) -> AnalysisBatch:
         """:meth:`prepare` of any transitions ``[B]``, by the statistics as they are."""
         now, after = batch["observation"], batch["next"]
         reward, discount = after["reward"].squeeze(1), after["discount"].squeeze(1)
@@ -149,7 +149,7 @@ class Inputs:
         if self.scaler is not None:
             prepared["reward"] = (reward / self.scaler.divisor()).to(reward.dtype)
         called = dict.fromkeys(networks, (prepared["observation"],))
-        return Examined(now, prepared, called)
+        return AnalysisBatch(now, prepared, called)
 
     def transition(self, batch: TensorDictBase) -> Transition:
         """:meth:`prepare` for one environment on a CPU."""
@@ -214,7 +214,7 @@ class RowOptimizer(Protocol):
 
     def row_step(
         self,
-        network: RowNetwork,
+        network: OnlineNetwork,
         gradient: Tensor,
         delta: float,
         *,
@@ -231,10 +231,10 @@ def named(report: Mapping[str, float], phase: str) -> Scalars:
 
 def rows(
     modules: Sequence[nn.Module],
-    row: Callable[[nn.Module], RowNetwork | None],
+    row: Callable[[nn.Module], OnlineNetwork | None],
     optimizers: Mapping[str, Any],
     count: int,
-) -> list[RowNetwork] | None:
+) -> list[OnlineNetwork] | None:
     """The modules' kernels, or None unless a fused update can have all that it needs."""
     if count != 1 or not all(hasattr(o, "row_step") for o in optimizers.values()):
         return None

@@ -24,7 +24,7 @@ from plugins.optimizers.checks import check_kappa, check_trace
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
-    from core.api import RowNetwork
+    from core.api import OnlineNetwork
 
 Number = TypeVar("Number", float, Tensor)
 Flag = bool | Tensor
@@ -145,7 +145,7 @@ class ObGD(torch.optim.Optimizer):
     @torch.no_grad()
     def row_step(
         self,
-        network: RowNetwork,
+        network: OnlineNetwork,
         gradient: Tensor,
         delta: float,
         *,

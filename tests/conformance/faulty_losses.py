@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from core.api import Examined, Phase, Returns
+from core.api import AnalysisBatch, Phase, Returns
 from tests.conformance.faulty import Fault
 
 
@@ -179,7 +179,7 @@ class Showing(Plain):
     def examine(self, batch):
         shown = {k: v for k, v in self.prepare(batch).items() if k != "reward"}
         seen = shown["observation"]
-        return Examined(seen, shown, {"actor": (seen,), "critic": (seen, shown["action"])})
+        return AnalysisBatch(seen, shown, {"actor": (seen,), "critic": (seen, shown["action"])})
 
     def predict(self, batch):
         return self.critic(batch["observation"], batch["action"]).squeeze(-1)

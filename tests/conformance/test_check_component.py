@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import UserError
-from core.hookspecs import KINDS
+from core.api.errors import UserError
+from core.api.hookspecs import KINDS
 from core.testing import SUITES, check_component, checks, run_checks, suite_for
 from tests.conformance.faulty import Fault, offering
 from tests.conformance.faulty_masks import Turning, Vectors

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from core.masks import PackedMasks
+from core.agent.masks import PackedMasks
 from core.scaffold import names, render
 from tests.downstream.conftest import SAMPLE, Environment, Outcome
 

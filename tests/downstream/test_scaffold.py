@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import core
+from core.api.hookspecs import KINDS
 from core.cli import main
 from core.cli.kinds import SINGULAR
 from core.config.shipped import shipped
-from core.hookspecs import KINDS
 from core.scaffold import LONGEST, TEMPLATE, TEMPLATES, names, render, requirement, write
 from core.testing import SUITES
 from tests.downstream.conftest import Environment

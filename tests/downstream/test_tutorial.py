@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from core.agent.masks import PackedMasks
 from core.cli import main
-from core.masks import PackedMasks
 from core.testing import suite_for
 from tests.downstream.conftest import Environment
 

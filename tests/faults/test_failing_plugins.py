@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from core import checkpoint
 from core.cli import main
+from core.training import checkpoint
 from tests.conftest import PRESETS
 
 FAULTY = Path(__file__).with_name("faulty_plugin.py").read_text()
@@ -262,7 +262,7 @@ def test_a_fault_of_ours_is_not_laid_on_a_plugin(tiny: Path, tmp_path: Path, cap
     write(tmp_path)
     run = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("core.loop.Run._log", lambda self: 1 / 0)
+        patch.setattr("core.training.loop.Run._log", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError) as caught:
             main(arguments(tiny, run, "losses"))
     assert last_note(caught.value) == f"openwork: the run: {run}, last good checkpoint: none"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from core import checkpoint
+from core.api.errors import UserError
 from core.cli import main
-from core.errors import UserError
+from core.training import checkpoint
 
 POISON = """
 from dataclasses import dataclass

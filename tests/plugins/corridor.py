@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from tensordict import TensorDict
 
-from core.api import EnvironmentSpec, Examined
+from core.api import AnalysisBatch, EnvironmentSpec
 
 GAMMA = 0.8
 SPEC = EnvironmentSpec((2,), 1)
@@ -79,7 +79,7 @@ class Knowing:
         if self.flat:
             told = {key: value.squeeze(1) for key, value in told.items()}
         told["at"] = batch["observation"]
-        return Examined(batch["observation"], told, {})
+        return AnalysisBatch(batch["observation"], told, {})
 
     def predict(self, batch):
         found = [self.values[int(episode)][int(step)] for episode, step in batch["at"].tolist()]

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.agent.agent import Agent
+from core.agent.learner import Learner
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import (
     BatchOptions,
+    DiagnosticContext,
     EnvironmentSpec,
-    ExamineContext,
     LossContext,
     MaskContext,
     NetworkContext,
     OptimizerContext,
 )
-from core.experiment import Agent
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from plugins.diagnostics.gradients import components
 from plugins.losses import (
     DDPGOptions,
@@ -64,7 +64,7 @@ def make(kind, sparsity=0.5):
     execution, masks = make_execution(), MaskSet(1)
     networks = build(register_networks(), network, NetworkContext(spec), network_name)
     scheme = build(register_masks(), RandomMaskOptions(sparsity), MaskContext(), "uniform")
-    parts = MaskedParts(networks, masks, [scheme] if sparsity else [], execution, CPU)
+    parts = MaskedNetworks(networks, masks, [scheme] if sparsity else [], execution, CPU)
     loss = build(register_losses(), loss_options, LossContext(spec, parts, CPU), loss_name)
     traced = loss_name.startswith("stream")
     options = ObGDOptions() if traced else AdamWOptions(lr=0.0)
@@ -82,7 +82,7 @@ def diagnostic(name, probe, **options):
     (component,) = [c for c in components() if c.name == name]
     if name != "parameter_norm":
         options = {"batch": BATCH, **options}
-    context = ExamineContext(probe.spec, probe.loss, probe.networks, 0.99)
+    context = DiagnosticContext(probe.spec, probe.loss, probe.networks, 0.99)
     return component.build(component.options(**options), context)
 
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import torch
 
+from core.agent.learner import Learner
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import EnvironmentSpec, LossContext, OptimizerContext
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
 from plugins.networks import SimbaOptions, SimbaSize, StreamMlpOptions
 from plugins.optimizers import ObGDOptions, register_optimizers
@@ -61,7 +61,7 @@ def stream_learner(options, count=2, spec=None):
     spec = spec or (CONTINUOUS if isinstance(options, StreamACOptions) else DISCRETE)
     networks = stream_builders.build(StreamMlpOptions(time_input=False), spec)
     execution = make_execution()
-    parts = MaskedParts(networks, MaskSet(1), (), execution, CPU)
+    parts = MaskedNetworks(networks, MaskSet(1), (), execution, CPU)
     name = "stream_q" if spec.discrete else "stream_ac"
     loss = build(register_losses(), options, LossContext(spec, parts, CPU, count), name)
     factory = build(register_optimizers(), ObGDOptions(), OptimizerContext(CPU), "obgd")

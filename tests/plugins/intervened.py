@@ -8,18 +8,18 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from core.agent.agent import Agent
+from core.agent.learner import Learner
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import (
+    DiagnosticContext,
     EnvironmentSpec,
-    ExamineContext,
     LossContext,
     NetworkContext,
     OptimizerContext,
 )
-from core.experiment import Agent
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
-from core.probing import AgentProbe
+from core.training.agent_view import CurrentAgent
 from plugins.interventions import register_interventions
 from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
 from plugins.networks import (
@@ -118,7 +118,7 @@ def make_agent(
     networks = build(register_networks(), network_options, context, network_name)
     execution, masks = execution or make_execution(), MaskSet(1)
     schemes = [scheme or HalfOfEach()] if masked else []
-    parts = MaskedParts(networks, masks, schemes, execution, CPU)
+    parts = MaskedNetworks(networks, masks, schemes, execution, CPU)
     loss = build(register_losses(), loss_options, LossContext(spec, parts, CPU, count), loss_name)
     make = build(register_optimizers(), options, OptimizerContext(CPU), name)
     learner = Learner(loss, make, execution, CPU)
@@ -129,7 +129,7 @@ def make_agent(
 
 def intervention(agent: Agent, name: str, options: Any) -> Any:
     modules = agent.parts.modules
-    context = ExamineContext(agent.spec, agent.loss, modules, agent.loss.returns.gamma)
+    context = DiagnosticContext(agent.spec, agent.loss, modules, agent.loss.returns.gamma)
     return build(register_interventions(), options, context, name)
 
 
@@ -156,7 +156,7 @@ def train(agent: Agent, updates: int, seed: int = 0, count: int = 1) -> None:
         agent.learner.update(batch)
 
 
-def probe(agent: Agent, size: int = 64) -> AgentProbe:
+def probe(agent: Agent, size: int = 64) -> CurrentAgent:
     return make_probe(agent, transitions(agent.spec, size, seed=9))
 
 

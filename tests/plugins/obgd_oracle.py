@@ -68,7 +68,7 @@ SHAPES = [(3, 4), (3,), (2, 3), ()]
 
 
 class LinearRow:
-    """A :class:`core.api.RowNetwork`: a bias-free linear layer of one or more outputs.
+    """A :class:`core.api.OnlineNetwork`: a bias-free linear layer of one or more outputs.
 
     It puts every move off, as long as it may.
     """

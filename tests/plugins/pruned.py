@@ -7,11 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoint import agent_state
-from core.experiment import Agent
-from core.masks import PackedMasks
-from core.portable import dense_weights
-from core.topology import put_in_force
+from core.agent.agent import Agent
+from core.agent.masks import PackedMasks
+from core.agent.state import agent_state, dense_weights
+from core.training.mask_updates import put_in_force
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
 from plugins.execution.sparse_linear import SparseLinear

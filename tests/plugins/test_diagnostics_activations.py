@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.api import EnvironmentSpec, ExamineContext, Examined, OptionError, UserError
+from core.api import AnalysisBatch, DiagnosticContext, EnvironmentSpec, OptionError, UserError
 from plugins.diagnostics import activations
 from plugins.diagnostics.representations import components
 
@@ -18,7 +18,7 @@ torch.set_num_threads(1)
 
 def diagnostic(name, modules, **values):
     (component,) = [c for c in components() if c.name == name]
-    context = ExamineContext(EnvironmentSpec((4,), 1), SimpleNamespace(), modules, 0.99)
+    context = DiagnosticContext(EnvironmentSpec((4,), 1), SimpleNamespace(), modules, 0.99)
     return component.build(component.options(**values), context)
 
 
@@ -40,7 +40,7 @@ def test_other_networks_are_seen_in_evaluation_mode_and_left_alone():
     network, inputs = Plain(), torch.randn(8, 4)
     network.norm.running_mean -= 1.0  # Most units live, or dropout would not show.
     before, modes = copy.deepcopy(network.state_dict()), [m.training for m in network.modules()]
-    examined = Examined(inputs, {}, {"actor": (inputs,)})
+    examined = AnalysisBatch(inputs, {}, {"actor": (inputs,)})
     given = {"networks": {"actor": network}, "roles": ["actor"], "keep": torch.clone}
     layers = activations.by_label(examined, select=activations.layers, **given)["actor"]
     units = activations.by_label(examined, select=activations.units, **given)["actor"]

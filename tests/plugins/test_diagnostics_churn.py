@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.api import BatchOptions, Bracketing, Component, ExamineContext
+from core.api import BatchOptions, Bracketing, Component, DiagnosticContext
 from plugins.diagnostics.churn import churn, greedy_churn, relative_churn
 from plugins.diagnostics.values import ChurnOptions, components
 from tests.agents import make_batch
@@ -59,7 +59,7 @@ def test_small_changes_of_large_values_are_seen():
 
 
 def make(options=HELD):
-    return COMPONENT.build(options, ExamineContext(None, None, {}, 0.99))
+    return COMPONENT.build(options, DiagnosticContext(None, None, {}, 0.99))
 
 
 def update(learner, spec, name):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.api import BatchOptions, ExamineContext, Examined, OptionError, Phase, UserError
+from core.api import AnalysisBatch, BatchOptions, DiagnosticContext, OptionError, Phase, UserError
 from plugins.diagnostics.gradients import (
     GradientInterferenceOptions,
     GradientNormOptions,
@@ -149,7 +149,7 @@ def test_each_phase_finds_what_the_earlier_ones_wrote():
         Phase("second", run, (network,)),
     )
     x = torch.ones(3, 2)
-    found = list(objectives(phases, {"critic": network}, Examined(x, {"x": x}, {})))
+    found = list(objectives(phases, {"critic": network}, AnalysisBatch(x, {"x": x}, {})))
     assert [step.phase.name for step in found] == ["first", "second"]
     assert [step.networks for step in found] == [{"critic": network}] * 2
     assert [step.batch.get("written") for step in found] == [None, 2]
@@ -163,7 +163,7 @@ def test_a_loss_that_trains_no_network_is_refused(name):
         phases=(Phase("t", lambda batch: (None, {}), (probe.loss.temperature,)),)
     )
     (component,) = [c for c in components() if c.name == name]
-    context = ExamineContext(probe.spec, loss, probe.networks, 0.99)
+    context = DiagnosticContext(probe.spec, loss, probe.networks, 0.99)
     with pytest.raises(UserError, match=f"'{name}': no phase of this loss trains a network"):
         component.build(component.options(), context)
 

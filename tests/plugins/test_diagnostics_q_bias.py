@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensordict import TensorDict
 
-from core.api import EnvironmentSpec, ExamineContext, LossContext, NetworkContext, OptionError
-from core.masks import MaskSet
-from core.parts import MaskedParts
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
+from core.api import DiagnosticContext, EnvironmentSpec, LossContext, NetworkContext, OptionError
 from plugins.diagnostics import q_bias as module
 from plugins.diagnostics.q_bias import discounted_returns, q_bias, remainder
 from plugins.diagnostics.values import QBiasOptions, components
@@ -86,7 +86,7 @@ def test_relative_to_a_negative_return_is_above_zero_where_values_are_too_high()
 
 def measured(options, corridor, loss, *, discrete=False):
     spec = EnvironmentSpec((2,), 1, discrete=discrete)
-    context = ExamineContext(spec, loss, {}, GAMMA)
+    context = DiagnosticContext(spec, loss, {}, GAMMA)
     diagnostic = COMPONENT.build(options, context)
     assert diagnostic.batch is None
     probe = SimpleNamespace(environments=corridor, loss=loss, device=CPU, spec=spec)
@@ -210,13 +210,13 @@ def test_soft_values_of_sac_are_met_by_their_expectation():
 
     torch.manual_seed(0)
     networks = build(register_networks(), SIMBA, NetworkContext(SPEC))
-    parts = MaskedParts(networks, MaskSet(1), (), make_execution(), CPU)
+    parts = MaskedNetworks(networks, MaskSet(1), (), make_execution(), CPU)
     options = SACOptions(initial_temperature=0.5, gamma=0.5)
     loss = build(register_losses(), options, LossContext(SPEC, parts, CPU))
     draws = loss.bonus({"features": torch.ones(20_000, 2)}).double()
     state = deepcopy(loss.state_dict())
     diagnostic = COMPONENT.build(
-        QBiasOptions(episodes=1, steps=2000, tail=1e-6), ExamineContext(SPEC, loss, {}, 0.5)
+        QBiasOptions(episodes=1, steps=2000, tail=1e-6), DiagnosticContext(SPEC, loss, {}, 0.5)
     )
     probe = SimpleNamespace(environments=Constant((9999, "")), loss=loss, device=CPU, spec=SPEC)
     found = {key: float(value) for key, value in diagnostic.measure(probe).items()}
@@ -239,7 +239,7 @@ def test_the_agent_stays_as_it_is(name):
             return TensorDict({"observation": torch.randn(1, *spec.observation)}, [1])
 
     state = deepcopy(learner.loss.state_dict())
-    diagnostic = COMPONENT.build(QBiasOptions(), ExamineContext(spec, learner.loss, {}, 0.99))
+    diagnostic = COMPONENT.build(QBiasOptions(), DiagnosticContext(spec, learner.loss, {}, 0.99))
     probe = SimpleNamespace(
         environments=Noise((9, "terminated"), (7, "terminated"), (1, "")),
         loss=learner.loss,

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import nn
 
+from core.agent.agent import Agent
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import (
     BatchOptions,
+    DiagnosticContext,
     EnvironmentSpec,
-    ExamineContext,
     LossContext,
     MaskContext,
     NetworkContext,
 )
-from core.experiment import Agent
-from core.masks import MaskSet
-from core.parts import MaskedParts
-from core.recent import Recent
+from core.training.recent_transitions import RecentTransitions
 from plugins.diagnostics.representations import components
 from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
 from plugins.masks import RandomMaskOptions, register_masks
@@ -66,7 +66,7 @@ def make_agent(kind):
     scheme = build(register_masks(), RandomMaskOptions(sparsity=0.5), MaskContext(), "erdos_renyi")
     execution, masks = make_execution(), MaskSet(1)
     networks = build(register_networks(), sizes, NetworkContext(spec), network)
-    parts = MaskedParts(networks, masks, [scheme], execution, CPU)
+    parts = MaskedNetworks(networks, masks, [scheme], execution, CPU)
     context = LossContext(spec, parts, CPU)
     built = build(register_losses(), options, context, loss)
     learner = SimpleNamespace(loss=built, steps=[], execution=execution)
@@ -79,7 +79,7 @@ def probe_of(agent, size=64):
         batch["action"] = torch.randint(0, 3, (size, 1), generator=torch.Generator().manual_seed(0))
     batch["next", "terminated"] = batch["next", "discount"] == 0
     batch["next", "done"] = batch["next", "terminated"].clone()
-    recent = Recent(size, 0.97)
+    recent = RecentTransitions(size, 0.97)
     recent.extend(batch.unsqueeze(0))
     return make_probe(agent, batch, recent=recent)
 
@@ -88,7 +88,7 @@ def diagnostic(name, modules, **values):
     (component,) = [c for c in components() if c.name == name]
     if name != "weight_rank":
         values = {"batch": BatchOptions(size=64), **values}
-    context = ExamineContext(STATE, SimpleNamespace(), modules, 0.99)
+    context = DiagnosticContext(STATE, SimpleNamespace(), modules, 0.99)
     return component.build(component.options(**values), context)
 
 

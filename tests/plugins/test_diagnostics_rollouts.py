@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from core.api import EnvironmentContext, ExamineContext
-from core.randomness import seed_everything, untouched_randomness
+from core.agent.randomness import seed_everything, untouched_randomness
+from core.api import DiagnosticContext, EnvironmentContext
 from plugins.diagnostics import rollouts
 from plugins.diagnostics.values import QBiasOptions, components
 from plugins.environments import GymnasiumOptions, register_environments
@@ -55,7 +55,7 @@ def looking(learner, environments, spec):
     """Measure as a run does: on generators that are put back."""
     loss = learner.loss
     diagnostic = Q_BIAS.build(
-        QBiasOptions(episodes=1, steps=30), ExamineContext(spec, loss, {}, 0.99)
+        QBiasOptions(episodes=1, steps=30), DiagnosticContext(spec, loss, {}, 0.99)
     )
     probe = SimpleNamespace(environments=environments, loss=loss, device=CPU, spec=spec)
     with untouched_randomness():

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.api import EnvironmentSpec, ExamineContext, NetworkContext, OptionError, UserError
+from core.api import DiagnosticContext, EnvironmentSpec, NetworkContext, OptionError, UserError
 from plugins.diagnostics import simplicity_bias as module
 from plugins.diagnostics.simplicity_bias import complexity, simplicity_bias
 from plugins.diagnostics.values import SimplicityBiasOptions, components
@@ -101,7 +101,7 @@ def test_the_grid_spans_the_first_two_inputs(monkeypatch):
 
 def measured(options, probe):
     spec = probe.spec
-    diagnostic = COMPONENT.build(options, ExamineContext(spec, probe.loss, {}, 0.99))
+    diagnostic = COMPONENT.build(options, DiagnosticContext(spec, probe.loss, {}, 0.99))
     assert diagnostic.batch is None
     return {key: float(value) for key, value in diagnostic.measure(probe).items()}
 
@@ -201,7 +201,7 @@ def test_designs_score_about_as_published():
 @pytest.mark.parametrize("spec", [PIXELS, EnvironmentSpec((1,), 2), EnvironmentSpec((3, 4), 2)])
 def test_other_observations_are_refused_before_the_run(spec):
     with pytest.raises(UserError, match="flat observations of at least two"):
-        COMPONENT.build(SimplicityBiasOptions(), ExamineContext(spec, None, {}, 0.99))
+        COMPONENT.build(SimplicityBiasOptions(), DiagnosticContext(spec, None, {}, 0.99))
 
 
 def test_options_are_checked():

@@ -9,9 +9,9 @@ import torch
 from tensordict import TensorDict
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from core.api import BatchOptions, Bracketing, ExamineContext, UserError
-from core.experiment import Agent
-from core.probing import AgentProbe
+from core.agent.agent import Agent
+from core.api import BatchOptions, Bracketing, DiagnosticContext, UserError
+from core.training.agent_view import CurrentAgent
 from plugins.diagnostics import activations, register_diagnostics
 from plugins.execution.sparse_linear import SparseLinear
 from plugins.networks import SimbaOptions, SimbaSize
@@ -28,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def probe_of(agent: Agent) -> AgentProbe:
+def probe_of(agent: Agent) -> CurrentAgent:
     spec = agent.spec
 
     class Noise(Corridor):
@@ -46,7 +46,7 @@ def measured(agent: Agent, name: str, **options: Any) -> dict[str, Any] | str:
     """What a diagnostic says, or why it refuses the agent."""
     component = COMPONENTS[name]
     given: Any = component.options
-    context = ExamineContext(agent.spec, agent.loss, agent.parts.modules, 0.99)
+    context = DiagnosticContext(agent.spec, agent.loss, agent.parts.modules, 0.99)
     try:
         diagnostic = component.build(given(**OPTIONS.get(name, {}) | options), context)
     except UserError as error:

@@ -12,7 +12,7 @@ import pytest
 
 from core.cli import main
 from core.config.schema import DEFAULTS
-from core.loop import Run
+from core.training.loop import Run
 from plugins.execution import cache, kernels, trials
 from plugins.execution.cache import Timing
 from tests.conftest import PRESETS

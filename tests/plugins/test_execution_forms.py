@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.checkpoint import agent_state, restore_agent
+from core.agent.state import agent_state, restore_agent
 from plugins.execution import kernels
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.learner import Learner
+from core.agent.learner import Learner
 from plugins.execution import library
 from plugins.execution.masked import Masked
 from plugins.execution.numpy_rows import NumpyRow

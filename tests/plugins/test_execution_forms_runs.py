@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from core.checkpoint import read
 from core.cli import main
-from core.loop import Run
+from core.training.checkpoint import read
+from core.training.loop import Run
 from plugins.execution import cache, kernels, trials
 from plugins.execution.cache import Timing
 from tests.conftest import PRESETS

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.masks import MaskSet, removed_weights_are_zero
+from core.agent.masks import MaskSet, removed_weights_are_zero
 from plugins.execution.masked import Masked
 from plugins.losses import SACOptions
 from plugins.optimizers import AdamWOptions

@@ -7,8 +7,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from core.agent.learner import Learner
 from core.api import NetworkContext, OptimizerContext, dense
-from core.learner import Learner
 from plugins.execution.sparse import Sparse
 from plugins.execution.sparse_linear import SparseLinear
 from plugins.losses import SACOptions

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 import torch
 
+from core.agent.learner import Learner
 from core.api import OptimizerContext, dense
-from core.compact import compact_owner
-from core.learner import Learner
+from core.api.layers import compact_owner
 from plugins.execution import kernels
 from plugins.execution.chain_op import sparse_chain
 from plugins.execution.masked import Masked

@@ -13,8 +13,8 @@ from torch._subclasses.fake_tensor import (
     FakeTensorDeviceMismatchError,
 )
 
+from core.agent.learner import Learner
 from core.api import NetworkContext, OptimizerContext
-from core.learner import Learner
 from plugins.execution.masked import Masked
 from plugins.losses import SACOptions
 from plugins.networks import register_networks

@@ -11,8 +11,8 @@ import torch
 from tensordict import TensorDict
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
+from core.agent.learner import Learner
 from core.api import EnvironmentSpec, LossContext, NetworkContext, OptimizerContext
-from core.learner import Learner
 from plugins.losses import StreamACOptions, StreamQOptions, register_losses
 from plugins.networks import StreamCnnOptions, StreamMlpOptions, register_networks
 from plugins.optimizers import AdaptiveObGDOptions, ObGDOptions, register_optimizers

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from core.agent.state import agent_state, restore_agent
 from core.api import BatchOptions
-from core.checkpoint import agent_state, restore_agent
-from core.compact import compact_layers
+from core.api.layers import compact_layers
 from plugins.execution.sparse_linear import SparseLinear
 from plugins.interventions import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
 from plugins.interventions.wiring import Wiring, hidden_layers

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from core.api import ExamineContext, OptionError, UserError
+from core.api import DiagnosticContext, OptionError, UserError
 from plugins.interventions import ReDoOptions
 from plugins.interventions.redo import ReDo, dormant
 from plugins.interventions.wiring import Wiring, hidden_layers
@@ -170,7 +170,7 @@ def test_a_network_that_cannot_be_followed_is_refused_before_the_run():
 
     def context(critic):
         networks = {"actor": agent.parts.modules["actor"], "critic": critic}
-        return ExamineContext(agent.spec, agent.loss, networks, 0.99)
+        return DiagnosticContext(agent.spec, agent.loss, networks, 0.99)
 
     with pytest.raises(UserError, match="cannot follow what the network 'critic' computes"):
         ReDo(ReDoOptions(every=1), context(Branching()))

@@ -12,8 +12,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from core.api import LoggerContext, RunInfo, UserError
-from core.evaluation import write_video
 from core.plugins import Plugins
+from core.training.evaluation import write_video
 
 
 def context(folder: Path, resumed: bool = False) -> LoggerContext:

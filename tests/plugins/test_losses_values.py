@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import EnvironmentSpec, LossContext, NetworkContext, Soft
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from plugins.losses import DDPGOptions, SACOptions, register_losses
 from plugins.networks import MlpHidden, MlpOptions, register_networks
 from tests.agents import CPU, build, make_execution, make_learner
@@ -75,7 +75,7 @@ def test_the_bonus_is_an_unbiased_draw_of_sacs_entropy():
     torch.manual_seed(2)
     spec = EnvironmentSpec((5,), 3)
     networks = build(register_networks(), network, NetworkContext(spec), "mlp")
-    parts = MaskedParts(networks, MaskSet(1), (), make_execution(), CPU)
+    parts = MaskedNetworks(networks, MaskSet(1), (), make_execution(), CPU)
     options = SACOptions(initial_temperature=0.3, log_std_min=-2, log_std_max=1)
     loss = build(register_losses(), options, LossContext(spec, parts, CPU))
     assert isinstance(loss, Soft)

@@ -10,7 +10,7 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 from core.api import BatchOptions
-from core.topology import Topology, View
+from core.training.mask_updates import MaskUpdates, View
 from tests.plugins.intervened import KINDS, everything, make_agent, train, transitions
 from tests.plugins.twins import twins
 from tests.probes import make_probe
@@ -187,7 +187,7 @@ def test_to_ask_changes_nothing(kind, fuse):
     scheme = Asking()
     before, state = everything(one), torch.get_rng_state()
     frozen = {name: p.requires_grad for name, p in one.loss.named_parameters()}
-    topology = Topology(dict.fromkeys(roles(one), scheme), seed=3)
+    topology = MaskUpdates(dict.fromkeys(roles(one), scheme), seed=3)
     list(topology.change(topology.due(100), probe_of(one, frame=100)))
     assert scheme.seen
     assert torch.equal(torch.get_rng_state(), state)
@@ -207,7 +207,7 @@ def test_they_follow_the_frame_and_the_seed_of_the_run_alone():
     for seed, frame in ((3, 100), (3, 100), (3, 101), (4, 100)):
         torch.manual_seed(len(found))
         scheme = Asking()
-        topology = Topology({"actor": scheme}, seed=seed)
+        topology = MaskUpdates({"actor": scheme}, seed=seed)
         list(topology.change(["actor"], probe_of(agent, frame=frame)))
         found.append(scheme.seen["trunk.input.weight"])
     assert torch.equal(found[0], found[1])
@@ -221,5 +221,5 @@ def test_without_a_batch_there_are_none():
 
     agent = lived("sac")
     with pytest.raises(ValueError, match="must say of which 'batch'") as caught:
-        list(Topology({"critic": Careless()}).change(["critic"], probe_of(agent, frame=7)))
+        list(MaskUpdates({"critic": Careless()}).change(["critic"], probe_of(agent, frame=7)))
     assert "the masks of 'critic' were to change at frame 7" in "".join(caught.value.__notes__)

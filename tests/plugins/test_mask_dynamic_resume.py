@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from core import checkpoint
 from core.cli import main
 from core.config import load, resolve
-from core.experiment import build
-from core.loop import Run
 from core.plugins import load_plugins
+from core.training import checkpoint
+from core.training.experiment import build
+from core.training.loop import Run
 from tests.plugins.mask_runs import TWO, changes, masks, run, saved_masks, written
 from tests.unit.test_command_line import metrics, same
 
@@ -63,7 +63,7 @@ def test_stopped_and_resumed_equals_undisturbed(
 def test_killed_without_warning_and_resumed_elsewhere(tmp_path: Path) -> None:
     """Three processes: all, up to a kill between two changes, and the rest."""
     killer = (
-        "import os, signal, sys; from core.loop import Run; old = Run._iterate\n"
+        "import os, signal, sys; from core.training.loop import Run; old = Run._iterate\n"
         "def iterate(self, t):\n"
         "    yield from old(self, t)\n"
         "    if self.counters.frames >= 360: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -91,7 +91,7 @@ def test_masks_that_were_saved_are_those_that_were_in_force(tmp_path: Path) -> N
     assert agent.masks.masks == saved_masks(tmp_path / "run") != drawn
     script = (
         "import hashlib, sys; from pathlib import Path; from core import checkpoint\n"
-        "from core.masks import PackedMasks\n"
+        "from core.agent.masks import PackedMasks\n"
         "saved = checkpoint.read(Path(sys.argv[1]))['masks']['masks']\n"
         "digest = hashlib.sha256()\n"
         "for role in sorted(saved):\n"

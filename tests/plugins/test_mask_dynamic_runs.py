@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from core import checkpoint
 from core.api import dense
 from core.config import load, resolve
-from core.experiment import build
-from core.loop import Collected, Remasked, Run
 from core.plugins import load_plugins
+from core.training import checkpoint
+from core.training.events import Collected, Remasked
+from core.training.experiment import build
+from core.training.loop import Run
 from tests.plugins.mask_runs import TWO, changes, masks, run, saved_masks, written
 from tests.unit.test_command_line import metrics, same
 

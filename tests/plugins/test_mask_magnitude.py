@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import DynamicMasks, MaskView, OptionError, UserError
-from core.topology import Topology
+from core.training.mask_updates import MaskUpdates
 from plugins.masks.composition import highest_overall
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
 from plugins.masks.static import MagnitudeOptions, SnipOptions, StructureOptions
@@ -180,7 +180,7 @@ def test_it_prunes_once_at_its_frame_and_stays_so():
     agent = make_agent("ddpg", scheme=scheme)
     assert isinstance(scheme, DynamicMasks)
     assert not any(agent.masks.masks.values())
-    topology = Topology({"critic": scheme})
+    topology = MaskUpdates({"critic": scheme})
     assert [topology.due(frame) for frame in (0, 99)] == [[], []]
     assert topology.due(100) == topology.due(5000) == ["critic"]
     train(agent, 2)

@@ -11,8 +11,8 @@ from torch import nn
 from torch.func import functional_call
 
 from core.api import BatchOptions, DynamicMasks, RunStopped, UserError
-from core.recent import Recent
-from core.topology import Topology, View
+from core.training.mask_updates import MaskUpdates, View
+from core.training.recent_transitions import RecentTransitions
 from plugins.masks.densities import erdos_renyi, expected_densities, uniform
 from tests.plugins.intervened import assert_masked, make_agent, train, transitions
 from tests.plugins.mask_schemes import COMPONENTS, best, build, count, rng
@@ -166,7 +166,7 @@ def test_of_an_agents_critic(kind):
     sensitivity = gated(critic, critic_objective(agent, probe.batch(scheme.batch)))
     expected = most_sensitive(critic, sensitivity)
     assert_same(scheme.change(View("critic", scheme, probe)), expected)
-    list(Topology({"critic": scheme}).change(["critic"], probe))
+    list(MaskUpdates({"critic": scheme}).change(["critic"], probe))
     assert_same(dict(agent.masks.masks["critic"]), expected)
     train(agent, 2)
     assert_masked(agent)
@@ -185,7 +185,7 @@ def test_it_is_due_once_and_dense_until_then():
 def test_it_waits_for_its_transitions():
     scheme = build("snip", sparsity=SPARSITY, batch=BatchOptions("recent", 32))
     agent = make_agent("q", scheme=scheme)
-    topology, recent = Topology({"critic": scheme}), Recent(32, 0.99)
+    topology, recent = MaskUpdates({"critic": scheme}), RecentTransitions(32, 0.99)
     for there, more, pruned in ((31, 31, False), (32, 1, True)):
         recent.extend(transitions(agent.spec, more, seed=there).unsqueeze(0))
         probe = make_probe(agent, recent=recent, frame=there, data=None)

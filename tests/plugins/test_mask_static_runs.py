@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from core import checkpoint
+from core.agent.masks import PackedMasks
 from core.cli import main
-from core.masks import PackedMasks
+from core.training import checkpoint
 from tests.conftest import PRESETS
 from tests.unit.test_command_line import metrics
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from core.masks import MaskSet
+from core.agent.masks import MaskSet
 from plugins.masks.static import StructureOptions
 from tests.plugins.mask_schemes import SMALL, build, weights
 
@@ -26,7 +26,7 @@ SCHEMES = {
 }
 IN_A_NEW_PROCESS = """\
 import sys, torch
-from core.masks import MaskSet
+from core.agent.masks import MaskSet
 from tests.plugins.test_mask_static_saved import drawn_now
 saved = torch.load(sys.argv[1], weights_only=True)
 loaded = MaskSet(0)

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from core import checkpoint
-from core import experiment as assembly
 from core.config import load, resolve
-from core.loop import Collected, Run
 from core.plugins import load_plugins
+from core.training import checkpoint
+from core.training import experiment as assembly
+from core.training.events import Collected
+from core.training.loop import Run
 from plugins.execution.masked import Masked
 from plugins.execution.rows import Row
 from plugins.optimizers.obgd import ObGD

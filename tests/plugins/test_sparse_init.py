@@ -9,9 +9,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from core.agent.masks import MaskSet, removed_weights_are_zero
+from core.agent.networks import MaskedNetworks
 from core.api import EnvironmentSpec, MaskContext
-from core.masks import MaskSet, removed_weights_are_zero
-from core.parts import MaskedParts
 from plugins.masks import RandomMaskOptions, register_masks
 from plugins.networks import (
     SparseInit,
@@ -153,7 +153,7 @@ def scheme(sparsity, draw="exact"):
 def masked_actor(options, spec, sparsity, draw="exact"):
     """As a run makes one: drawn, told of its masks, masked. With the masks."""
     masks = MaskSet(1)
-    parts = MaskedParts(
+    parts = MaskedNetworks(
         build(options, spec), masks, [scheme(sparsity, draw)], make_execution(), torch.device("cpu")
     )
     torch.manual_seed(0)

@@ -51,7 +51,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from core.masks import MaskSet
+from core.agent.masks import MaskSet
 from plugins.execution.structure import Structure
 from plugins.masks import RandomMaskOptions, register_masks
 

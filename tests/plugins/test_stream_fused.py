@@ -11,6 +11,9 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from core.agent.learner import Learner
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
 from core.api import (
     EnvironmentSpec,
     LossContext,
@@ -18,9 +21,6 @@ from core.api import (
     OptimizerContext,
     RunStopped,
 )
-from core.learner import Learner
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from plugins.losses import EpsilonOptions, StreamACOptions, StreamQOptions, register_losses
 from plugins.networks import SparseInit, StreamMlpOptions, register_networks
 from plugins.optimizers import AdaptiveObGDOptions, ObGDOptions, register_optimizers
@@ -107,7 +107,7 @@ def make(setting: Setting, *, fuse: bool, row: Any = None, count: int = 1) -> Le
     network = replace(NETWORK, normalise=setting.normalise)
     networks = build(register_networks(), network, NetworkContext(spec), "stream_mlp")
     execution = make_execution()
-    parts = MaskedParts(networks, MaskSet(1), setting.masks, execution, CPU)
+    parts = MaskedNetworks(networks, MaskSet(1), setting.masks, execution, CPU)
     name = "stream_q" if spec.discrete else "stream_ac"
     loss = build(register_losses(), setting.options, LossContext(spec, parts, CPU, count), name)
     obgd = setting.optimizer or ObGDOptions()

@@ -11,6 +11,7 @@ import torch
 from tensordict import TensorDict
 from torch import nn
 
+from core.agent.learner import Learner
 from core.api import (
     DataContext,
     EnvironmentSpec,
@@ -19,7 +20,6 @@ from core.api import (
     Returns,
     RunStopped,
 )
-from core.learner import Learner
 from plugins.data import register_data
 from plugins.losses import (
     DDPGOptions,

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoint import agent_state, restore_agent
-from core.compact import compact_layers
-from core.experiment import Agent
-from core.portable import dense_weights
+from core.agent.agent import Agent
+from core.agent.state import agent_state, dense_weights, restore_agent
+from core.api.layers import compact_layers
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
 from tests.plugins.intervened import make_agent, train

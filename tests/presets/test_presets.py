@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from core.api.errors import UserError
 from core.cli import main
 from core.config import Selection, load, resolve
-from core.errors import UserError
 from core.plugins import Plugins
 from tests.conftest import PRESETS
 

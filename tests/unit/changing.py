@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from core import portable
+from core.agent import state as portable
 from core.api import BatchOptions, MaskContext
-from core.compact import dense
-from core.topology import Topology
+from core.api.layers import dense
+from core.training.mask_updates import MaskUpdates
 from plugins.masks import register_masks
 from tests.plugins.intervened import make_agent, transitions
 from tests.plugins.twins import BACKENDS
@@ -34,7 +34,7 @@ def scheme(name, frames=FRAMES, **options):
 def agent_with(kind, backend, chosen, **wiring):
     """An agent whose masks the scheme draws, and a topology that will change them."""
     agent = make_agent(kind, scheme=chosen, execution=BACKENDS[backend](), **wiring)
-    agent.topology = Topology(agent.parts.schemes, seed=1)
+    agent.topology = MaskUpdates(agent.parts.schemes, seed=1)
     return agent
 
 

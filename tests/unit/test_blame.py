@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from core.blame import accuse, blame, blamed, find, verdict
-from core.component import Component, Provider
-from core.errors import UserError
-from core.hookspecs import hookimpl
+from core.api.component import Component, Provider
+from core.api.errors import UserError, accuse
+from core.api.hookspecs import hookimpl
 from core.plugins import Plugins, load_plugins
+from core.plugins.attribution import blame, blamed, find, verdict
 from tests.installations import install, offering, on_path
 
 RAISE = "def fail(inner=None):\n    return inner() if inner else 1 / 0\n"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core import __version__
+from core.api.hookspecs import KINDS
 from core.cli import main
-from core.hookspecs import KINDS
 from core.plugins import Plugins
 from tests.distributions import GOOD, Install, install
 

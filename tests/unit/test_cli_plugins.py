@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from core import __version__
+from core.api.errors import UserError
+from core.api.hookspecs import ALL, KINDS
 from core.cli import layout, main
 from core.cli.kinds import read_kind
 from core.cli.plugins_info import KEYS, _asked
 from core.config import load
 from core.config.shipped import shipped
-from core.errors import UserError
-from core.hookspecs import ALL, KINDS
 from core.plugins import Plugins
 from tests.conftest import PRESETS
 from tests.distributions import GOOD, Install, install

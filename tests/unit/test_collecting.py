@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchrl.collectors import Collector
 
-from core.collecting import StepCollector, make_collector
-from core.policy import Policy
+from core.agent.policy import Policy
+from core.training.collector import StepCollector, make_collector
 from tests.worlds import gymnasium_env
 
 

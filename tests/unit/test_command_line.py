@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from core.cli import main
-from core.loop import Run
+from core.training.loop import Run
 from tests.conftest import PRESETS
 
 QUICKSTART = str(PRESETS / "quickstart.yaml")
@@ -117,7 +117,7 @@ def test_killed_without_warning_and_resumed_equals_undisturbed(tiny: Path, tmp_p
     # Anywhere between the first checkpoint and the end.
     frame = random.SystemRandom().randrange(132, 600)
     killer = (
-        "import os, signal, sys; from core.loop import Run; old = Run._iterate\n"
+        "import os, signal, sys; from core.training.loop import Run; old = Run._iterate\n"
         "def iterate(self, t):\n"
         "    yield from old(self, t)\n"
         f"    if self.counters.frames >= {frame}: os.kill(os.getpid(), signal.SIGKILL)\n"

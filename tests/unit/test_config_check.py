@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from core.api.errors import OptionError, UserError, require
 from core.config import Loaded, RunConfig, load, resolve
 from core.config.check import INVALID, Checker
-from core.errors import OptionError, UserError, require
 from core.plugins import Plugins
 from tests.conftest import PRESETS
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from core.api.errors import UserError
 from core.config import load
-from core.errors import UserError
 
 
 def write(folder: Path, name: str, text: str) -> Path:

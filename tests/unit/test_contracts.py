@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core.hookspecs import KINDS
+from core.api.hookspecs import KINDS
 
 ROOT = Path(__file__).parents[2]
 

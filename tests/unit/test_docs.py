@@ -13,23 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-from core import (
-    api,
-    chaining,
-    commands,
-    compact,
-    component,
-    contexts,
-    examining,
-    hookspecs,
-    learning,
-    protocols,
-    pruning,
-    studies,
-)
+from core import api
+from core.api import commands, component, hookspecs
+from core.api import diagnostics as examining
+from core.api import environments as protocols
+from core.api import figures as studies
+from core.api import layers as chaining
+from core.api import layers as compact
+from core.api import loggers as contexts
+from core.api import losses as learning
+from core.api import masks as pruning
+from core.api.component import AnyComponent
 from core.cli import main
 from core.cli.resume import CHANGEABLE
-from core.component import AnyComponent
 from core.config import load, resolve
 from core.plugins import load_plugins
 from tests.conftest import PRESETS

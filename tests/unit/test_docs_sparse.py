@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
+from core.agent.agent import build_agent
 from core.cli import main
 from core.config import load, resolve
-from core.experiment import build_agent, build_environments
 from core.plugins import load_plugins
+from core.training.experiment import build_environments
 from tests.pages import blocks, text
 
 PAGE = "how-to/sparse-execution.md"

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from core.agent.masks import PackedMasks
 from core.api import BatchOptions
 from core.cli import main
-from core.masks import PackedMasks
 
 PLUGIN = """
 import numpy as np, torch
@@ -173,7 +173,7 @@ def test_resumed_measures_the_same(
     import os
     import signal
 
-    from core.loop import Run
+    from core.training.loop import Run
 
     words = (
         "diagnostics=[{name: nosy, batch: {source: recent, size: 50}}, change]",

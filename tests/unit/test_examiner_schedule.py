@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import BatchOptions
-from core.examiner import Examiner
+from core.training.diagnostics import Examiner
 
 
 class Stub:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from core.api import OptimizerContext
+from core.api.losses import Phase
 from core.cli import main
 from core.config import load, resolve
 from core.describe import DenseProduct, dense_products, describe
 from core.footprint import Footprint, footprint, remembered
-from core.learning import Phase
 from core.plugins import Plugins
 from plugins.networks import SimbaOptions, SimbaSize
 from plugins.optimizers import AdamWOptions, register_optimizers

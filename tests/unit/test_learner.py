@@ -13,10 +13,10 @@ from tensordict import TensorDict
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from core import capture
+from core.agent import cuda_graph as capture
+from core.agent.learner import Learner
+from core.agent.running_means import RunningMeans
 from core.api import Phase, RunStopped
-from core.learner import Learner
-from core.means import Means
 from tests.agents import (
     CPU,
     DRQ,
@@ -207,7 +207,7 @@ def test_a_nan_is_told_with_its_update_and_phase(agent, spoilt, metric):
 
 
 def test_means_are_of_the_interval():
-    means = Means()
+    means = RunningMeans()
     assert means.take() == {}
     for update, value in enumerate((1.0, 2.0, 6.0)):
         means.add({"a": torch.tensor(value), "b": torch.tensor(value, dtype=torch.float64)}, update)
@@ -218,7 +218,7 @@ def test_means_are_of_the_interval():
 
 
 def test_means_name_the_earliest_then_the_first_of_the_non_finite():
-    means = Means()
+    means = RunningMeans()
     nan, good = torch.tensor(math.nan), torch.tensor(0.0)
     means.add({"a": good, "b": good, "c": good}, 6)
     assert means.first_non_finite() is None
@@ -228,7 +228,7 @@ def test_means_name_the_earliest_then_the_first_of_the_non_finite():
 
 
 def test_a_saved_mean_does_not_go_on_with_the_run():
-    means, other = Means(), Means()
+    means, other = RunningMeans(), RunningMeans()
     means.add({"a": torch.tensor(1.0)}, 0)
     state = means.state_dict()
     means.add({"a": torch.tensor(9.0)}, 1)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from core.agent.learner import Learner
 from core.api import Average, Phase
-from core.learner import Learner
 from plugins.optimizers import AdamWOptions, kernels
 from tests.agents import CPU, four_agents, make_batch, make_learner
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from core.checkpoint import pack, unpack
-from core.masks import MaskSet, PackedMasks, removed_weights_are_zero, unpacked, zero_removed
+from core.agent.masks import MaskSet, PackedMasks, removed_weights_are_zero, unpacked, zero_removed
+from core.training.checkpoint import pack, unpack
 
 torch.set_num_threads(1)
 

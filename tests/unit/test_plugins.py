@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core.blame import blame
-from core.component import Provider
-from core.errors import UserError
+from core.api.component import Provider
+from core.api.errors import UserError
 from core.plugins import Plugins, load_plugins
+from core.plugins.attribution import blame
 
 PLUGIN = """
 from dataclasses import dataclass

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from core.api.component import Provider
+from core.api.errors import UserError
 from core.cli import main
 from core.cli.resume import changed_plugins
-from core.component import Provider
-from core.errors import UserError
 from core.plugins import load_plugins
 from tests.installations import install, offering, on_path
 

@@ -12,11 +12,11 @@ from typing import Any, Literal
 import pytest
 
 from core.api import Component, hookimpl
-from core.component import Provider
-from core.errors import UserError
-from core.hookspecs import KINDS
-from core.offers import PluginError, check_offer
+from core.api.component import Provider
+from core.api.errors import UserError
+from core.api.hookspecs import KINDS
 from core.plugins import Plugins, check_hooks, load_plugins
+from core.plugins.validation import PluginError, check_offer
 
 HEADER = "from core.api import hookimpl\n"
 

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from core import checkpoint
+from core.agent.masks import PackedMasks
+from core.agent.state import agent_state, copies, dense_weights, restore_agent
 from core.api import NetworkContext
-from core.checkpoint import agent_state, restore_agent
-from core.compact import compact_layers
-from core.errors import UserError
-from core.masks import PackedMasks
-from core.portable import copies, dense_weights
+from core.api.errors import UserError
+from core.api.layers import compact_layers
+from core.training import checkpoint
 from plugins.networks import SimbaOptions, SimbaSize, register_networks
 from tests.agents import STATE, build
 from tests.plugins.intervened import KINDS, SIMBA, HalfOfEach, train

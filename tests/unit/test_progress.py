@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from core import progress
-from core.loop import Collected, Evaluated, Logged
-from core.progress import Clock, ProgressView, readable_time
+from core.cli import progress
+from core.cli.progress import Clock, ProgressView, readable_time
+from core.training.events import Collected, Evaluated, Logged
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensordict import TensorDict
 
-from core.recent import Recent
+from core.training.recent_transitions import RecentTransitions
 
 GAMMA = 0.9
 
@@ -49,14 +49,14 @@ def in_order(transitions: TensorDict) -> list[TensorDict]:
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
 )
 def test_holds_the_last_ones(size: int, environments: int, lengths: list[int]) -> None:
-    recent, wanted = Recent(size, GAMMA), []
+    recent, wanted = RecentTransitions(size, GAMMA), []
     for steps in lengths:
         transitions = block(environments, steps, len(wanted))
         wanted += [t.clone() for t in in_order(transitions)]
         recent.extend(transitions)
         assert len(recent) == min(size, len(wanted))
         transitions.zero_()  # a collector may write over what it gave
-    restored = Recent(size, GAMMA)
+    restored = RecentTransitions(size, GAMMA)
     restored.load_state_dict(recent.state_dict())
     for held in (recent, restored):
         check(held.take(len(held)), wanted[-len(held) :])
@@ -73,14 +73,14 @@ def check(batch: Any, wanted: list[TensorDict]) -> None:
 
 
 def test_nothing_is_kept_for_nobody() -> None:
-    recent = Recent(0, GAMMA)
+    recent = RecentTransitions(0, GAMMA)
     recent.extend(block(1, 4, 0))
     assert len(recent) == 0
     assert recent.state_dict()["rings"] == {}
 
 
 def test_another_size_starts_afresh() -> None:
-    recent, other = Recent(4, GAMMA), Recent(5, GAMMA)
+    recent, other = RecentTransitions(4, GAMMA), RecentTransitions(5, GAMMA)
     recent.extend(block(1, 4, 0))
     other.load_state_dict(recent.state_dict())
     assert len(other) == 0

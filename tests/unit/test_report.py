@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.studies import RecordedRun
+from core.api.figures import RecordedRun
 from plugins.commands.reporting.provenance import origin
 from tests.recorded import write_run, write_study
 from tests.reports import FEW, SHORT, page_of, report, text_of

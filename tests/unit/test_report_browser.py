@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.api.figures import colour
 from core.cli import main
-from core.studies import colour
 from tests.recorded import write_run, write_study
 
 CHROMIUM = next(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.studies import RecordedRun
+from core.api.figures import RecordedRun
 from plugins.commands.reporting.differences import ABSENT, differences, written
 from plugins.commands.reporting.groups import group_runs
 from plugins.commands.reporting.labels import label_presets

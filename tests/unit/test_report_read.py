@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.api.errors import UserError
 from core.cli import main
-from core.errors import UserError
 from plugins.commands.reporting.metrics import read_metrics
 from plugins.commands.reporting.read import find_runs, read_run
 from tests.recorded import write_run, write_study

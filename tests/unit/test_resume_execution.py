@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from core import checkpoint
+from core.agent.state import dense_weights
 from core.cli import main
-from core.loop import Run
-from core.portable import dense_weights
+from core.training import checkpoint
+from core.training.loop import Run
 from tests.plugins.twins import same
 
 EITHER = [("masked", "sparse"), ("sparse", "masked")]

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from core.api.errors import UserError
 from core.cli import main
 from core.cli.presets_copy import with_shipped_bases
 from core.config import load
 from core.config.shipped import SHIPPED, preset_name, shipped
-from core.errors import UserError
 from tests.conftest import PRESETS
 
 

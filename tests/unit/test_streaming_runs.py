@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from core.cli import main
-from core.loop import Run
+from core.training.loop import Run
 from tests.conftest import PRESETS
 from tests.unit.test_command_line import metrics, same
 

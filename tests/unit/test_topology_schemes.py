@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from core.agent.masks import PackedMasks
+from core.agent.state import agent_state, restore_agent
 from core.api import BatchOptions
-from core.checkpoint import agent_state, restore_agent
-from core.masks import PackedMasks
-from core.topology import Topology, View
+from core.training.mask_updates import MaskUpdates, View
 from tests.plugins.intervened import make_agent, train
 from tests.plugins.twins import BACKENDS, same
 from tests.probes import make_probe
@@ -63,7 +63,7 @@ def test_each_network_has_its_own_clock():
         sample = None
 
     agent = agent_with("sac", "masked", scheme("rigl"))
-    agent.topology = Topology({"actor": scheme("set"), "critic": scheme("rigl")}, seed=1)
+    agent.topology = MaskUpdates({"actor": scheme("set"), "critic": scheme("rigl")}, seed=1)
     before = masks_of(agent)
     probe = make_probe(agent, data=Unready(), frame=100)
     reports = list(agent.topology.change(agent.topology.due(100), probe))
@@ -81,7 +81,7 @@ def test_each_network_has_its_own_clock():
 
 def test_schemes_that_draw_once_are_never_asked():
     agent = make_agent("sac")
-    topology = Topology(agent.parts.schemes, seed=1)
+    topology = MaskUpdates(agent.parts.schemes, seed=1)
     assert topology.schemes == {}
     assert topology.due(10**9) == []
 
@@ -190,12 +190,14 @@ def test_what_a_scheme_remembers_is_saved():
             self.count = state["count"]
 
     agent = agent_with("sac", "masked", Counting(None))
-    agent.topology = Topology({"critic": Counting(None), "actor": Scripted(lambda v: {})}, seed=1)
+    agent.topology = MaskUpdates(
+        {"critic": Counting(None), "actor": Scripted(lambda v: {})}, seed=1
+    )
     change(agent, 5)
     change(agent, 6)
     saved = agent.topology.state_dict()
     assert saved["schemes"].keys() == {"critic"}
-    later = Topology({"critic": Counting(None), "actor": Scripted(lambda v: {})}, seed=1)
+    later = MaskUpdates({"critic": Counting(None), "actor": Scripted(lambda v: {})}, seed=1)
     later.load_state_dict(saved)
     assert later.schemes["critic"].count == 2
     assert later.due(6) == []

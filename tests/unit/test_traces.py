@@ -10,13 +10,13 @@ import torch
 from tensordict import TensorDict
 from torch import nn
 
+from core.agent.learner import Learner, row_gradients
+from core.agent.masks import MaskSet
+from core.agent.networks import MaskedNetworks
+from core.agent.policy import Policy
 from core.api import Phase, RunStopped, UserError
 from core.config import load, resolve
-from core.learner import Learner, row_gradients
-from core.masks import MaskSet
-from core.parts import MaskedParts
 from core.plugins import load_plugins
-from core.policy import Policy
 from tests.agents import CPU, STATE, make_execution
 from tests.conftest import PRESETS
 
@@ -161,7 +161,7 @@ class KeepNothing:
 
 def test_a_mask_aware_design_is_told_before_the_masks_are_in_force():
     networks = Aware()
-    parts = MaskedParts(networks, MaskSet(0), [KeepNothing()], make_execution(), CPU)
+    parts = MaskedNetworks(networks, MaskSet(0), [KeepNothing()], make_execution(), CPU)
     actor, critic = parts.actor({"a": 3}), parts.critic(1)
     (first, masks, weight), (second, none, _) = networks.told
     assert first is actor

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from core.cli import main
-from core.session import Session
+from core.cli.session import Session
 from plugins.commands.watching.follow import Watched
 from tests.recorded import write_run
 

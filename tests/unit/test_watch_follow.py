@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import UserError
+from core.api.errors import UserError
 from plugins.commands.watching.follow import Course, Tail, Watched, runs_in
 from tests.recorded import write_run
 

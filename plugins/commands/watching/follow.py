@@ -11,7 +11,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from core.api import UserError, load_preset
+from core.api import UserError
+from core.config import load as load_preset
 from plugins.commands.lines import scalars_of
 
 WINDOW = 11

@@ -1,0 +1,1 @@
+"""What learns: networks, masks, learner, policy, state, randomness."""

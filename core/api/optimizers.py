@@ -1,0 +1,59 @@
+"""What an optimizer component is: one optimizer per phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from core.api.losses import Metrics
+
+
+class OptimizerFactory(Protocol):
+    """Makes one optimizer per phase."""
+
+    def __call__(
+        self, parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any], phase: str
+    ) -> torch.optim.Optimizer:
+        """An optimizer for the phase of this name; ``overrides`` are what the phase fixes."""
+
+
+class TraceOptimizer(Protocol):
+    """What phases with ``step`` need of their optimizer, besides ``torch.optim.Optimizer``."""
+
+    report: Metrics
+    """Scalars of the last step, logged as ``NAME/PHASE``."""
+
+    def step(self, *, gradients: Sequence[Tensor], **arguments: Any) -> None:
+        """One step; ``gradients`` ``[N, *shape]`` per parameter, ``arguments`` the phase's."""
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """An optimizer that can average targets in the pass that moves the weights."""
+
+    def follow(self, pairs: Sequence[tuple[nn.Parameter, nn.Parameter]], tau: float) -> bool:
+        """From now on, at the end of every step, move each ``(target, online)`` pair's target.
+
+        False if it cannot: then nothing changes, and the phase goes on doing it. ``online``
+        are parameters of this optimizer.
+        """
+
+
+@runtime_checkable
+class Refreshable(Protocol):
+    """An optimizer that keeps views or addresses of its state."""
+
+    def refresh(self) -> None:
+        """State tensors or parameters' data were replaced, perhaps by others of other sizes."""
+
+
+@dataclass(frozen=True)
+class OptimizerContext:
+    """Where the parameters live."""
+
+    device: torch.device

@@ -1,0 +1,1 @@
+"""One run: experiment, loop, events, evaluation, diagnostics, mask updates, checkpoint, record."""

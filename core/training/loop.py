@@ -1,0 +1,233 @@
+"""The training loop: one generator of events for every data source.
+
+Replay and streaming differ only in what ``data.batches()`` yields. Whoever reads the events
+(progress bar, loggers, plugins) cannot change the run; work that is part of the run's state
+happens in here, and an event is handled before the loop goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.api.errors import RunStopped
+from core.training import checkpoint
+from core.training.episodes import EpisodeTracker
+from core.training.evaluation import Evaluator
+from core.training.events import (
+    Collected,
+    Disabled,
+    Ended,
+    Evaluated,
+    Examined,
+    Intervened,
+    Logged,
+    Remasked,
+    Saved,
+)
+from core.training.record import MetricsFile, write_matrix
+from core.training.throughput import Throughput
+
+if TYPE_CHECKING:
+    from core.training.events import Event
+    from core.training.experiment import Experiment
+
+
+class Run:
+    """A wired experiment in its directory, as a generator of events."""
+
+    def __init__(self, experiment: Experiment, directory: Path, stop: Callable[[], bool]) -> None:
+        self.experiment = experiment
+        self.directory = directory
+        self.options = experiment.config.run
+        self.counters = experiment.counters
+        self.episodes = EpisodeTracker(experiment.config.count)
+        self.stop = stop
+        self.evaluator = Evaluator(
+            experiment.environments,
+            experiment.agent.loss,
+            experiment.agent.device,
+            self.options.seed,
+            stop,
+        )
+        self.speed = Throughput(self.counters)
+        self.metrics: MetricsFile | None = None
+        self._saved_state: dict[str, Any] | None = None
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state that :func:`core.training.checkpoint.read` gave."""
+        checkpoint.restore(self.directory, state, self.experiment, self.episodes)
+        # What is still needed: the rest may be as large as the agent.
+        self._saved_state = {key: state[key] for key in ("metrics", "random")}
+
+    def events(self, *, watched: bool = True) -> Iterator[Event]:
+        """Train to the end, or until a stop is asked for.
+
+        Args:
+            watched: whoever takes the events may look at the agent's parameters meanwhile. If
+                not, the last step of the weights may be put off until they are next read by
+                the loop itself (:meth:`core.api.execution.Execution.defer`).
+
+        Raises:
+            RunStopped: an update was not finite. The last checkpoint stays as it is.
+        """
+        state = self._saved_state
+        self.metrics = MetricsFile(self.directory, keep=0 if state is None else state["metrics"])
+        collector = self.experiment.collector()
+        if state is not None:
+            checkpoint.restore_randomness(state)
+        self.speed.start(self.counters.frames, self.experiment.agent.learner.updates)
+        try:
+            yield from self._train(iter(collector), watched)
+        except RunStopped as error:
+            raise RunStopped(f"frame {self.counters.frames}: {error}") from None
+        finally:
+            self.metrics.close()
+            try:
+                self.experiment.agent.learner.execution.settle()
+            finally:
+                self.experiment.close()
+
+    def _train(self, collected: Iterator[Any], watched: bool) -> Iterator[Event]:
+        counters, execution = self.counters, self.experiment.agent.learner.execution
+        while True:
+            yield from self._due()
+            if self.stop() or self.finished:
+                break
+            if not watched:
+                execution.defer()
+            yield from self._iterate(next(collected))
+            yield Collected(counters.frames, self.experiment.agent.learner.updates)
+        counters.finished = self.finished and not self.stop()
+        yield self._save()
+        yield Ended(counters.frames, "finished" if counters.finished else "interrupted")
+
+    @property
+    def finished(self) -> bool:
+        return self.counters.frames >= self.options.frames
+
+    def _iterate(self, transitions: Any) -> Iterator[Event]:
+        """Take one batch of transitions and learn what the data source asks for."""
+        experiment, counters = self.experiment, self.counters
+        experiment.data.extend(transitions)
+        self.episodes.extend(transitions)
+        repeat = experiment.agent.spec.action_repeat
+        counters.frames += transitions.numel() * repeat
+        learner, examiner = experiment.agent.learner, experiment.examiner
+        if examiner.wants_recent(counters.frames, self.options.frames, repeat):
+            experiment.recent.extend(transitions)
+        learner.loss.set_progress(experiment.policy.agent_steps)
+        due = examiner.due(counters.frames)
+        changing = experiment.agent.topology.due(counters.frames)
+        for batch in experiment.data.batches():
+            if changing:
+                yield from self._change_masks(changing)
+                changing = []
+            if due:
+                yield from self._examine(due, functools.partial(learner.update, batch))
+                due = []
+            else:
+                learner.update(batch)
+
+    def _change_masks(self, roles: list[str]) -> Iterator[Event]:
+        for scalars in self.experiment.agent.topology.change(roles, self.experiment.probe()):
+            yield Remasked(self.counters.frames, self._logged(scalars).scalars)
+
+    def _due(self) -> Iterator[Event]:
+        """What the frames reached call for: a log line, an evaluation, a checkpoint."""
+        counters, options = self.counters, self.options
+        if self._is_due(options.log_every, counters.logged):
+            yield self._log()
+        if self.finished:
+            yield from self._last_look()
+        if self._is_due(options.evaluation.every, counters.evaluated):
+            event = self._evaluate()
+            if event is None:  # stopped in the middle; done again when the run is resumed
+                return
+            yield event
+        if self.finished:
+            return
+        yield from self._intervene()
+        if self._is_due(options.checkpoint.every, max(counters.saved, 0)):
+            yield self._save()
+
+    def _is_due(self, every: int | None, last: int) -> bool:
+        """Whether a multiple of ``every``, or the end, was reached since ``last``."""
+        frames = self.counters.frames
+        if self.finished:
+            return frames > last
+        return every is not None and frames // every > last // every
+
+    def _log(self) -> Logged:
+        counters, learner = self.counters, self.experiment.agent.learner
+        learner.check()
+        scalars = learner.means.take()
+        ended = self.episodes.take()
+        if ended:
+            scalars["train/return"] = sum(r for r, _ in ended) / len(ended)
+            scalars["train/episode_length"] = sum(n for _, n in ended) / len(ended)
+            scalars["train/episodes"] = float(len(ended))
+        scalars |= self.speed.read(counters.frames, learner.updates)
+        counters.logged = counters.frames
+        return self._logged(scalars)
+
+    def _logged(self, scalars: dict[str, float]) -> Logged:
+        assert self.metrics is not None
+        self.metrics.write(self.counters.frames, scalars)
+        return Logged(self.counters.frames, scalars)
+
+    def _evaluate(self) -> Evaluated | None:
+        counters, options = self.counters, self.options.evaluation
+        episodes = options.episodes
+        if self.finished and options.final_episodes is not None:
+            episodes = options.final_episodes
+        self.experiment.agent.learner.execution.settle()
+        named = self.directory / "videos" / f"{counters.frames:010d}.mp4"
+        video = named if self.options.record_video else None
+        started = time.perf_counter()
+        result = self.evaluator(episodes, counters.frames, video)
+        if result is None:
+            return None
+        scalars = result.metrics() | {"time/evaluation": time.perf_counter() - started}
+        counters.evaluated = counters.frames
+        self._logged(scalars)
+        self.speed.skip(time.perf_counter() - started)
+        return Evaluated(counters.frames, scalars, video)
+
+    def _last_look(self) -> Iterator[Event]:
+        """Measure the agent that training ends with, unless nothing was ever learned."""
+        if self.experiment.agent.learner.updates:
+            due = self.experiment.examiner.due(self.counters.frames, last=True)
+            if due:
+                yield from self._examine(due)
+
+    def _examine(self, due: list[str], update: Callable[[], None] | None = None) -> Iterator[Event]:
+        """Run diagnostics around an update; their time is not the update's."""
+        found = self.experiment.examiner.examine(due, self.experiment.probe(), update)
+        self.speed.skip(found.seconds)
+        self.counters.examined += found.seconds
+        step = self.counters.frames
+        for name, matrix in found.matrices.items():
+            write_matrix(self.directory, name, step, matrix)
+        if found.scalars:
+            yield Examined(step, self._logged(found.scalars).scalars)
+        for name, error in found.failed.items():
+            yield Disabled(step, f"diagnostic '{name}'", error)
+
+    def _intervene(self) -> Iterator[Event]:
+        if self.experiment.examiner.interventions and self.experiment.agent.learner.updates:
+            for scalars in self.experiment.examiner.intervene(self.experiment.probe()):
+                yield Intervened(self.counters.frames, self._logged(scalars).scalars)
+
+    def _save(self) -> Saved:
+        assert self.metrics is not None
+        self.experiment.agent.learner.check()
+        self.counters.saved = self.counters.frames
+        started = time.perf_counter()
+        self.speed.stamp()
+        path = checkpoint.save(self.directory, self.experiment, self.episodes, self.metrics.size)
+        self.speed.skip(time.perf_counter() - started)
+        return Saved(self.counters.frames, path)
