@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +19,6 @@ from core.api.masks import MaskContext
 from core.api.networks import NetworkContext
 from core.api.optimizers import OptimizerContext
 from core.config import RunConfig
-from core.training.mask_updates import MaskUpdates
 
 if TYPE_CHECKING:
     from core.api.environments import EnvironmentSpec
@@ -35,7 +34,6 @@ class Agent:
     masks: MaskSet
     learner: Learner
     device: torch.device
-    topology: MaskUpdates = field(default_factory=MaskUpdates)
 
     @property
     def loss(self) -> Any:
@@ -92,5 +90,4 @@ def build_agent(
     parts.check_targets(schemes)
     make = config.optimizer.build(OptimizerContext(device))
     learner = Learner(loss.to(device), make, execution, device)
-    topology = MaskUpdates(parts.schemes, config.run.seed)
-    return Agent(spec, parts, masks, learner, device, topology)
+    return Agent(spec, parts, masks, learner, device)

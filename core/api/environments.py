@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy import ndarray
     from torchrl.envs import EnvBase
 
+TIME_INPUT = "time input"
+"""The capability that a component needs to have the time appended to observations."""
+
 
 @dataclass(frozen=True)
 class EnvironmentSpec:

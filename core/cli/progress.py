@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from core.api.commands import readable_time
-from core.training.events import Collected, Evaluated, Event, Logged
+from core.training.events import Collected, Event, Measured
 
 PLAIN_EVERY = 10.0
 """Seconds between plain lines, at least."""
@@ -46,10 +46,10 @@ class ProgressView:
         match event:
             case Collected():
                 self._collected(event)
-            case Logged():
+            case Measured(source="training"):
                 self._facts |= event.scalars
                 self._plain(event.step)
-            case Evaluated():
+            case Measured(source="evaluation"):
                 self._evaluated(event)
             case _:
                 pass
@@ -65,7 +65,7 @@ class ProgressView:
                 self._task, completed=event.step, rates=self._rates(), left=self._left(event.step)
             )
 
-    def _evaluated(self, event: Evaluated) -> None:
+    def _evaluated(self, event: Measured) -> None:
         self._clock.pause()
         mean, std = event.scalars["eval/return"], event.scalars["eval/return_std"]
         text = f"frame {event.step:,}: evaluation return {mean:.1f} ± {std:.1f}"

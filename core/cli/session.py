@@ -19,16 +19,7 @@ from core.api.errors import RunStopped
 from core.api.loggers import LoggerContext, RunInfo
 from core.cli.progress import ProgressView
 from core.plugins.attribution import blame, blamed, verdict
-from core.training.events import (
-    Disabled,
-    Evaluated,
-    Event,
-    Examined,
-    Intervened,
-    Logged,
-    Remasked,
-    Saved,
-)
+from core.training.events import Disabled, Event, Measured, Saved
 from core.training.loop import Run
 from core.training.record import amend_record
 
@@ -157,15 +148,12 @@ class Session:
     def _dispatch(self, event: Event) -> None:
         loggers = self.loggers
         match event:
-            case Logged():
-                loggers.call("write", event.step, event.scalars)
-            case Evaluated():
+            case Measured():
                 loggers.call("write", event.step, event.scalars)
                 if event.video is not None:
                     loggers.call("video", event.step, event.video)
-                self._tell("evaluated", step=event.step, metrics=event.scalars)
-            case Examined() | Intervened() | Remasked():
-                loggers.call("write", event.step, event.scalars)
+                if event.source == "evaluation":
+                    self._tell("evaluated", step=event.step, metrics=event.scalars)
             case Disabled():
                 self._disabled(event)
             case Saved():
@@ -207,12 +195,12 @@ class Session:
 
     def _last_words(self, outcome: str) -> str:
         counters = self.run.counters
-        frames, examined = counters.frames, counters.examined
+        frames, measuring = counters.frames, counters.measuring
         if outcome == "finished":
-            share = examined / max(counters.seconds, 1e-9)
-            looking = f"\ndiagnostics took {examined:.1f} s, {share:.1%} of the time"
+            share = measuring / max(counters.seconds, 1e-9)
+            looking = f"\ndiagnostics took {measuring:.1f} s, {share:.1%} of the time"
             words = f"finished: {frames:,} frames; {self.info.directory}"
-            return words + (looking if examined else "")
+            return words + (looking if measuring else "")
         return (
             f"stopped at frame {frames:,}; go on with:\n"
             f"    python -m core resume {self.info.directory}"

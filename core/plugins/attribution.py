@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from core.api.component import Lazy, Provider
 from core.api.errors import UserError
@@ -19,8 +19,28 @@ from core.plugins.discovery import package_of, place_of
 if TYPE_CHECKING:
     from types import FrameType
 
-    from core.config import Selection
-    from core.plugins import Plugins
+    from core.api.component import AnyComponent
+    from core.plugins.validation import Broken
+
+
+class Hosted(Protocol):
+    """The plugins that were loaded, each with its module, and those that failed."""
+
+    @property
+    def modules(self) -> Mapping[Provider, str]: ...
+
+    @property
+    def broken(self) -> Sequence[Broken]: ...
+
+
+class Chosen(Protocol):
+    """A component that a run has, and what it is called in messages."""
+
+    @property
+    def component(self) -> AnyComponent: ...
+
+    @property
+    def title(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -40,7 +60,7 @@ class Blame:
             who = f"plugin {who}"
         return who + (f" ({where}:{self.line})" if where else "")
 
-    def component(self, selections: Sequence[Selection]) -> str:
+    def component(self, selections: Sequence[Chosen]) -> str:
         """``, mask 'foo'``: what a run has of the plugin, where that is told."""
         own = [s for s in selections if s.component.provider == self.provider]
         here = [s for s in own if _file_of(s.component.build) == self.file]
@@ -48,13 +68,13 @@ class Blame:
         return f", {' or '.join(dict.fromkeys(titles))}" if titles else ""
 
 
-def blame(error: BaseException, plugins: Plugins) -> Provider | None:
+def blame(error: BaseException, plugins: Hosted) -> Provider | None:
     """The plugin whose code raised ``error``, by the innermost line that is a plugin's."""
     found = find(error, plugins)
     return found.provider if found else None
 
 
-def find(error: BaseException, plugins: Plugins) -> Blame | None:
+def find(error: BaseException, plugins: Hosted) -> Blame | None:
     """:func:`blame` with the line. A built-in is blamed only where nobody else is in it."""
     providers = [*plugins.modules, *(broken.provider for broken in plugins.broken)]
     homes = [_Home(provider, plugins.modules.get(provider)) for provider in providers]
@@ -136,7 +156,7 @@ def _file_of(function: Any) -> str:
 
 
 def verdict(
-    error: BaseException, plugins: Plugins, selections: Sequence[Selection] = (), more: str = ""
+    error: BaseException, plugins: Hosted, selections: Sequence[Chosen] = (), more: str = ""
 ) -> str:
     """The last line of a failure: the plugin, its line and component, and ``more``; or ''."""
     found = find(error, plugins)
@@ -152,8 +172,8 @@ def verdict(
 
 @contextmanager
 def blamed(
-    plugins: Plugins,
-    selections: Sequence[Selection] = (),
+    plugins: Hosted,
+    selections: Sequence[Chosen] = (),
     more: Callable[[], str] = str,
     *,
     may_exit: bool = False,

@@ -61,8 +61,8 @@ def save(run_dir: Path, experiment: Experiment, episodes: EpisodeTracker, metric
         "environments": experiment.training.state_dict(),
         "episodes": episodes.state_dict(),
         "data": data,
-        "examiner": experiment.examiner.state_dict(),
-        "topology": experiment.agent.topology.state_dict(),
+        "diagnostics": experiment.diagnostics.state_dict(),
+        "mask_updates": experiment.mask_updates.state_dict(),
         "recent": experiment.recent.state_dict(),
         "counters": asdict(experiment.counters),
         "metrics": metrics,
@@ -95,9 +95,8 @@ def read(run_dir: Path) -> dict[str, Any]:
         state: dict[str, Any] = unpack(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise UserError(f"{path}: the checkpoint cannot be read: {error}") from None
-    if state.get("format") not in READABLE:
-        known = " and ".join(map(str, READABLE))
-        raise UserError(f"{path}: format {state.get('format')}, this version reads {known}")
+    if state.get("format") != FORMAT:
+        raise UserError(f"{path}: format {state.get('format')}, this version reads {FORMAT}")
     return state
 
 
@@ -109,11 +108,9 @@ def restore(
     experiment.policy.agent_steps = state["policy"]["agent_steps"]
     experiment.training.load_state_dict(state["environments"])
     episodes.load_state_dict(state["episodes"])
-    if "examiner" in state:  # runs of before there were diagnostics can go on
-        experiment.examiner.load_state_dict(state["examiner"])
-        experiment.recent.load_state_dict(state["recent"])
-    if "topology" in state:  # likewise of before masks changed
-        experiment.agent.topology.load_state_dict(state["topology"])
+    experiment.diagnostics.load_state_dict(state["diagnostics"])
+    experiment.recent.load_state_dict(state["recent"])
+    experiment.mask_updates.load_state_dict(state["mask_updates"])
     experiment.data.load(run_dir / FOLDER / "data", state["data"])
     for name, value in state["counters"].items():
         setattr(experiment.counters, name, value)

@@ -42,7 +42,7 @@ class Findings:
 
 
 @final
-class Examiner:
+class DiagnosticRunner:
     """A run's diagnostics and interventions, each with the frame at which it last ran.
 
     A diagnostic draws from generators seeded by its name and the frame, and these are put back
@@ -59,6 +59,7 @@ class Examiner:
     ) -> None:
         """``sampled``: the data source can be drawn from; ``asked``: batches of mask schemes."""
         self.diagnostics = dict(diagnostics)
+        """Those that still run, by name."""
         self.interventions = list(interventions)
         self._seed = seed
         self._recent = ("recent",) if sampled else ("recent", "auto")
@@ -102,8 +103,8 @@ class Examiner:
         every = self.diagnostics[name].every
         return math.inf if every is None else (self._measured[name] // every + 1) * every
 
-    def examine(
-        self, names: Iterable[str], probe: AgentView, update: Callable[[], None] | None = None
+    def measure(
+        self, names: Iterable[str], view: AgentView, update: Callable[[], None] | None = None
     ) -> Findings:
         """Measure around ``update``, which is called once, whatever a diagnostic does.
 
@@ -116,21 +117,21 @@ class Examiner:
         for name in names:
             diagnostic = self.diagnostics[name]
             compares = isinstance(diagnostic, Bracketing)
-            if not probe.has(diagnostic.batch) or self._measured.get(name) == probe.frame:
+            if not view.has(diagnostic.batch) or self._measured.get(name) == view.frame:
                 continue
             if compares and update is None:
                 continue
-            self._measured[name] = probe.frame
+            self._measured[name] = view.frame
             (after if compares else before).append(name)
         for name in before:
-            self._ask(name, "measure", probe, findings)
+            self._ask(name, "measure", view, findings)
         for name in after:
-            self._ask(name, "before_update", probe, findings)
+            self._ask(name, "before_update", view, findings)
         if update is not None:
             update()
         for name in after:
             if name not in findings.failed:
-                self._ask(name, "measure", probe, findings)
+                self._ask(name, "measure", view, findings)
         for name in findings.failed:
             del self.diagnostics[name]
         self._look_ahead()
@@ -139,11 +140,11 @@ class Examiner:
     def _look_ahead(self) -> None:
         self._next = min(map(self._next_of, self.diagnostics), default=math.inf)
 
-    def _ask(self, name: str, method: str, probe: AgentView, findings: Findings) -> None:
+    def _ask(self, name: str, method: str, view: AgentView, findings: Findings) -> None:
         started = time.perf_counter()
         try:
-            with self._drawing(f"diagnostic {name} at {probe.frame}"):
-                measured = getattr(self.diagnostics[name], method)(probe)
+            with self._drawing(f"diagnostic {name} at {view.frame}"):
+                measured = getattr(self.diagnostics[name], method)(view)
             if measured is not None:
                 findings.add(name, measured)
         except (Exception, SystemExit) as error:
@@ -155,24 +156,24 @@ class Examiner:
 
     # --- interventions ------------------------------------------------------------------
 
-    def intervene(self, subject: ChangeableAgent) -> Iterator[dict[str, float]]:
+    def intervene(self, view: ChangeableAgent) -> Iterator[dict[str, float]]:
         """Run what is due, in the order of the preset; what each reports, in turn."""
         for index, (name, intervention) in enumerate(self.interventions):
-            frame = subject.frame
+            frame = view.frame
             if not intervention.due(self._intervened[index], frame):
                 continue
-            if not subject.has(intervention.batch):
+            if not view.has(intervention.batch):
                 continue
             self._intervened[index] = frame
             with self._drawing(f"intervention {index} {name} at {frame}"):
                 try:
-                    answer = intervention.intervene(subject)
+                    answer = intervention.intervene(view)
                     report = {f"{name}/{key}": float(value) for key, value in answer.items()}
                 except Exception as error:
                     accuse(error, intervention)
                     error.add_note(f"in intervention '{name}' at frame {frame}")
                     raise
-            subject.reapply()
+            view.reapply()
             yield report
 
     @contextmanager

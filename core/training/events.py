@@ -1,9 +1,12 @@
-"""What a run tells while it goes on."""
+"""What a run tells while it goes on. ``step`` counts environment frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+Source = Literal["training", "diagnostics", "interventions", "masks", "evaluation"]
 
 
 @dataclass(frozen=True)
@@ -15,19 +18,14 @@ class Collected:
 
 
 @dataclass(frozen=True)
-class Logged:
-    """A logging interval ended."""
+class Measured:
+    """Numbers for whoever logs, just written to ``metrics.jsonl``."""
 
     step: int
+    source: Source
     scalars: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Examined:
-    """Diagnostics measured the agent."""
-
-    step: int
-    scalars: dict[str, float]
+    video: Path | None = None
+    """Of an episode of the evaluation."""
 
 
 @dataclass(frozen=True)
@@ -37,31 +35,6 @@ class Disabled:
     step: int
     what: str
     error: BaseException
-
-
-@dataclass(frozen=True)
-class Intervened:
-    """An intervention changed the agent."""
-
-    step: int
-    scalars: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Remasked:
-    """The masks of a network changed."""
-
-    step: int
-    scalars: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """An evaluation ended."""
-
-    step: int
-    scalars: dict[str, float]
-    video: Path | None
 
 
 @dataclass(frozen=True)
@@ -80,4 +53,4 @@ class Ended:
     outcome: str
 
 
-Event = Collected | Logged | Examined | Disabled | Intervened | Remasked | Evaluated | Saved | Ended
+Event = Collected | Measured | Disabled | Saved | Ended

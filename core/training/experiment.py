@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,12 @@ from core.agent.agent import build_agent, choose_device
 from core.agent.randomness import derived_seed, untouched_randomness
 from core.api.data import DataContext, Sampled
 from core.api.diagnostics import DiagnosticContext
-from core.api.environments import EnvironmentContext
+from core.api.environments import TIME_INPUT, EnvironmentContext
 from core.api.errors import UserError
 from core.config import RunConfig
 from core.training.agent_view import CurrentAgent
-from core.training.diagnostics import Examiner
+from core.training.diagnostics import DiagnosticRunner
+from core.training.mask_updates import MaskUpdates
 from core.training.recent_transitions import RecentTransitions
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from core.agent.agent import Agent
     from core.agent.policy import Policy
     from core.api.data import DataSource
+    from core.api.diagnostics import BatchOptions
     from core.api.environments import Environments
 
 
@@ -41,7 +43,7 @@ class Counters:
     saved: int = -1
     seconds: float = 0.0
     """Wall time of the run so far, earlier processes included."""
-    examined: float = 0.0
+    measuring: float = 0.0
     """The part of it that diagnostics took."""
     finished: bool = False
 
@@ -56,7 +58,8 @@ class Experiment:
     data: DataSource
     policy: Policy
     training: EnvBase
-    examiner: Examiner
+    diagnostics: DiagnosticRunner
+    mask_updates: MaskUpdates
     recent: RecentTransitions
     left_out: dict[str, str] = field(default_factory=dict)
     """Diagnostics that ``all`` brought and that do not suit the agent, and why."""
@@ -73,7 +76,7 @@ class Experiment:
         self.policy.recording = True
         return collector
 
-    def probe(self) -> CurrentAgent:
+    def view(self) -> CurrentAgent:
         """The agent as it is now, for diagnostics and interventions."""
         return CurrentAgent(
             self.agent,
@@ -104,7 +107,7 @@ def build_data(config: RunConfig, agent: Agent, run_dir: Path | None) -> DataSou
 
 def build_environments(config: RunConfig) -> Environments:
     """The environment component; makes no environment yet."""
-    context = EnvironmentContext(config.count, time_input="time input" in config.needs)
+    context = EnvironmentContext(config.count, time_input=TIME_INPUT in config.needs)
     environments: Environments = config.environment.build(context)
     return environments
 
@@ -133,20 +136,33 @@ def build(config: RunConfig, run_dir: Path, chosen: Mapping[str, Any] | None = N
         data.learning_starts if frames is None else -(-frames // environments.spec.action_repeat)
     )
     policy = Policy(agent.loss, environments.spec, device, random_steps)
-    examiner, left_out = build_examiner(config, agent, isinstance(data, Sampled))
-    recent = RecentTransitions(examiner.recent, agent.loss.returns.gamma)
+    mask_updates = MaskUpdates(agent.parts.schemes, config.run.seed)
+    sampled, asked = isinstance(data, Sampled), mask_updates.batches
+    diagnostics, left_out = build_diagnostics(config, agent, sampled, asked)
+    recent = RecentTransitions(diagnostics.recent, agent.loss.returns.gamma)
     training = environments.make(config.count, config.run.seed)
     kept = tuple(s for s in config.diagnostics if s.component.name not in left_out)
     config = replace(config, diagnostics=kept)
     return Experiment(
-        config, environments, agent, data, policy, training, examiner, recent, left_out
+        config=config,
+        environments=environments,
+        agent=agent,
+        data=data,
+        policy=policy,
+        training=training,
+        diagnostics=diagnostics,
+        mask_updates=mask_updates,
+        recent=recent,
+        left_out=left_out,
     )
 
 
-def build_examiner(
-    config: RunConfig, agent: Agent, sampled: bool
-) -> tuple[Examiner, dict[str, str]]:
+def build_diagnostics(
+    config: RunConfig, agent: Agent, sampled: bool, asked: Iterable[BatchOptions | None] = ()
+) -> tuple[DiagnosticRunner, dict[str, str]]:
     """Diagnostics and interventions; and of ``all``, those that refused this agent, and why.
+
+    ``sampled``: the data source can be drawn from; ``asked``: the batches of mask schemes.
 
     Raises:
         UserError: one asked for by name refuses the agent.
@@ -166,8 +182,7 @@ def build_examiner(
                     raise
                 left_out[name] = str(error)
         steps = [(s.component.name, s.build(context)) for s in config.interventions]
-    asked = agent.topology.batches
-    return Examiner(diagnostics, steps, config.run.seed, sampled, asked), left_out
+    return DiagnosticRunner(diagnostics, steps, config.run.seed, sampled, asked), left_out
 
 
 def _check_rendering(environments: Environments) -> None:

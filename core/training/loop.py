@@ -17,22 +17,12 @@ from core.api.errors import RunStopped
 from core.training import checkpoint
 from core.training.episodes import EpisodeTracker
 from core.training.evaluation import Evaluator
-from core.training.events import (
-    Collected,
-    Disabled,
-    Ended,
-    Evaluated,
-    Examined,
-    Intervened,
-    Logged,
-    Remasked,
-    Saved,
-)
+from core.training.events import Collected, Disabled, Ended, Measured, Saved
 from core.training.record import MetricsFile, write_matrix
 from core.training.throughput import Throughput
 
 if TYPE_CHECKING:
-    from core.training.events import Event
+    from core.training.events import Event, Source
     from core.training.experiment import Experiment
 
 
@@ -53,7 +43,7 @@ class Run:
             self.options.seed,
             stop,
         )
-        self.speed = Throughput(self.counters)
+        self.throughput = Throughput(self.counters)
         self.metrics: MetricsFile | None = None
         self._saved_state: dict[str, Any] | None = None
 
@@ -79,7 +69,7 @@ class Run:
         collector = self.experiment.collector()
         if state is not None:
             checkpoint.restore_randomness(state)
-        self.speed.start(self.counters.frames, self.experiment.agent.learner.updates)
+        self.throughput.start(self.counters.frames, self.experiment.agent.learner.updates)
         try:
             yield from self._train(iter(collector), watched)
         except RunStopped as error:
@@ -116,25 +106,25 @@ class Run:
         self.episodes.extend(transitions)
         repeat = experiment.agent.spec.action_repeat
         counters.frames += transitions.numel() * repeat
-        learner, examiner = experiment.agent.learner, experiment.examiner
-        if examiner.wants_recent(counters.frames, self.options.frames, repeat):
+        learner, diagnostics = experiment.agent.learner, experiment.diagnostics
+        if diagnostics.wants_recent(counters.frames, self.options.frames, repeat):
             experiment.recent.extend(transitions)
         learner.loss.set_progress(experiment.policy.agent_steps)
-        due = examiner.due(counters.frames)
-        changing = experiment.agent.topology.due(counters.frames)
+        due = diagnostics.due(counters.frames)
+        changing = experiment.mask_updates.due(counters.frames)
         for batch in experiment.data.batches():
             if changing:
                 yield from self._change_masks(changing)
                 changing = []
             if due:
-                yield from self._examine(due, functools.partial(learner.update, batch))
+                yield from self._measure(due, functools.partial(learner.update, batch))
                 due = []
             else:
                 learner.update(batch)
 
     def _change_masks(self, roles: list[str]) -> Iterator[Event]:
-        for scalars in self.experiment.agent.topology.change(roles, self.experiment.probe()):
-            yield Remasked(self.counters.frames, self._logged(scalars).scalars)
+        for scalars in self.experiment.mask_updates.change(roles, self.experiment.view()):
+            yield self._measured("masks", scalars)
 
     def _due(self) -> Iterator[Event]:
         """What the frames reached call for: a log line, an evaluation, a checkpoint."""
@@ -161,7 +151,7 @@ class Run:
             return frames > last
         return every is not None and frames // every > last // every
 
-    def _log(self) -> Logged:
+    def _log(self) -> Measured:
         counters, learner = self.counters, self.experiment.agent.learner
         learner.check()
         scalars = learner.means.take()
@@ -170,16 +160,19 @@ class Run:
             scalars["train/return"] = sum(r for r, _ in ended) / len(ended)
             scalars["train/episode_length"] = sum(n for _, n in ended) / len(ended)
             scalars["train/episodes"] = float(len(ended))
-        scalars |= self.speed.read(counters.frames, learner.updates)
+        scalars |= self.throughput.read(counters.frames, learner.updates)
         counters.logged = counters.frames
-        return self._logged(scalars)
+        return self._measured("training", scalars)
 
-    def _logged(self, scalars: dict[str, float]) -> Logged:
+    def _measured(
+        self, source: Source, scalars: dict[str, float], video: Path | None = None
+    ) -> Measured:
+        """The numbers, once they are in ``metrics.jsonl``."""
         assert self.metrics is not None
         self.metrics.write(self.counters.frames, scalars)
-        return Logged(self.counters.frames, scalars)
+        return Measured(self.counters.frames, source, scalars, video)
 
-    def _evaluate(self) -> Evaluated | None:
+    def _evaluate(self) -> Measured | None:
         counters, options = self.counters, self.options.evaluation
         episodes = options.episodes
         if self.finished and options.final_episodes is not None:
@@ -193,41 +186,42 @@ class Run:
             return None
         scalars = result.metrics() | {"time/evaluation": time.perf_counter() - started}
         counters.evaluated = counters.frames
-        self._logged(scalars)
-        self.speed.skip(time.perf_counter() - started)
-        return Evaluated(counters.frames, scalars, video)
+        event = self._measured("evaluation", scalars, video)
+        self.throughput.skip(time.perf_counter() - started)
+        return event
 
     def _last_look(self) -> Iterator[Event]:
         """Measure the agent that training ends with, unless nothing was ever learned."""
         if self.experiment.agent.learner.updates:
-            due = self.experiment.examiner.due(self.counters.frames, last=True)
+            due = self.experiment.diagnostics.due(self.counters.frames, last=True)
             if due:
-                yield from self._examine(due)
+                yield from self._measure(due)
 
-    def _examine(self, due: list[str], update: Callable[[], None] | None = None) -> Iterator[Event]:
+    def _measure(self, due: list[str], update: Callable[[], None] | None = None) -> Iterator[Event]:
         """Run diagnostics around an update; their time is not the update's."""
-        found = self.experiment.examiner.examine(due, self.experiment.probe(), update)
-        self.speed.skip(found.seconds)
-        self.counters.examined += found.seconds
+        found = self.experiment.diagnostics.measure(due, self.experiment.view(), update)
+        self.throughput.skip(found.seconds)
+        self.counters.measuring += found.seconds
         step = self.counters.frames
         for name, matrix in found.matrices.items():
             write_matrix(self.directory, name, step, matrix)
         if found.scalars:
-            yield Examined(step, self._logged(found.scalars).scalars)
+            yield self._measured("diagnostics", found.scalars)
         for name, error in found.failed.items():
             yield Disabled(step, f"diagnostic '{name}'", error)
 
     def _intervene(self) -> Iterator[Event]:
-        if self.experiment.examiner.interventions and self.experiment.agent.learner.updates:
-            for scalars in self.experiment.examiner.intervene(self.experiment.probe()):
-                yield Intervened(self.counters.frames, self._logged(scalars).scalars)
+        diagnostics = self.experiment.diagnostics
+        if diagnostics.interventions and self.experiment.agent.learner.updates:
+            for scalars in diagnostics.intervene(self.experiment.view()):
+                yield self._measured("interventions", scalars)
 
     def _save(self) -> Saved:
         assert self.metrics is not None
         self.experiment.agent.learner.check()
         self.counters.saved = self.counters.frames
         started = time.perf_counter()
-        self.speed.stamp()
+        self.throughput.stamp()
         path = checkpoint.save(self.directory, self.experiment, self.episodes, self.metrics.size)
-        self.speed.skip(time.perf_counter() - started)
+        self.throughput.skip(time.perf_counter() - started)
         return Saved(self.counters.frames, path)

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from core.agent import state as portable
 from core.agent.masks import PackedMasks
 from core.agent.randomness import derived_seed, seed_everything, untouched_randomness
+from core.agent.state import copies
 from core.api.errors import accuse
 from core.api.layers import dense, dense_shape, substituted
 from core.api.masks import DynamicMasks, Stateful
@@ -122,7 +122,7 @@ class View:
 
 def put_in_force(agent: Agent, role: str, masks: PackedMasks) -> None:
     """Other masks for one network and its copies, weights and optimizer state carried over."""
-    networks = portable.copies(agent.loss, agent.parts.modules)[role]
+    networks = copies(agent.loss, agent.parts.modules)[role]
     optimizers = [step.optimizer for step in agent.learner.steps if step.optimizer is not None]
     agent.learner.execution.remask(networks, masks, optimizers)
     agent.masks.replace(role, masks)

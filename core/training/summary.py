@@ -60,11 +60,11 @@ def summary(experiment: Experiment) -> dict[str, str]:
     report = agent.learner.execution.report()
     lines["execution"] = execution_line(config.execution.component.name, report)
     lines["data"] = f"{config.data.component.name}, {held(experiment.data.bytes)}"
-    if experiment.examiner.diagnostics:
-        lines["diagnostics"] = ", ".join(experiment.examiner.diagnostics)
+    if experiment.diagnostics.diagnostics:
+        lines["diagnostics"] = ", ".join(experiment.diagnostics.diagnostics)
     if experiment.left_out:
         lines["left out of all"] = ", ".join(experiment.left_out)
-    if experiment.examiner.interventions:
-        lines["interventions"] = ", ".join(name for name, _ in experiment.examiner.interventions)
+    if experiment.diagnostics.interventions:
+        lines["interventions"] = ", ".join(name for name, _ in experiment.diagnostics.interventions)
     lines["device"] = str(agent.device)
     return lines
