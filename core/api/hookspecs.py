@@ -16,6 +16,7 @@ A plugin is a module (or an object) with functions marked by ``core.api.hookimpl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,21 +133,36 @@ class Watches:
         """The run left its loop: ``finished``, ``interrupted`` or ``failed``."""
 
 
-KINDS = {
-    "environments": "environment",
-    "networks": "network",
-    "masks": "mask",
-    "execution": "execution backend",
-    "losses": "loss",
-    "optimizers": "optimizer",
-    "data": "data source",
-    "diagnostics": "diagnostic",
-    "interventions": "intervention",
-    "figures": "figure",
-    "commands": "command",
-    "loggers": "logger",
-}
-"""Every kind of component, and what one of it is called; ``register_KIND`` is its hook."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of component; ``register_NAME`` is its hook, ``core/api/NAME.py`` its page."""
+
+    name: str
+    word: str
+    """What one of it is called."""
+    key: str = ""
+    """The key of a preset that holds it; none where a preset does not choose it."""
+    many: bool = False
+    """Whether the key holds a list."""
+
+
+PRESET_KINDS = (
+    Kind("environments", "environment", "environment"),
+    Kind("networks", "network", "network"),
+    Kind("masks", "mask", "masks", many=True),
+    Kind("execution", "execution backend", "execution"),
+    Kind("losses", "loss", "loss"),
+    Kind("optimizers", "optimizer", "optimizer"),
+    Kind("data", "data source", "data"),
+    Kind("diagnostics", "diagnostic", "diagnostics", many=True),
+    Kind("interventions", "intervention", "interventions", many=True),
+    Kind("loggers", "logger", "loggers", many=True),
+)
+"""What a run is made of."""
+TOOL_KINDS = (Kind("figures", "figure"), Kind("commands", "command"))
+"""What reads runs; no run needs one."""
+KINDS = {kind.name: kind.word for kind in (*PRESET_KINDS, *TOOL_KINDS)}
+"""Every kind, and what one of it is called."""
 
 ALL = "all"
 """In a preset's list of diagnostics: every one that suits the agent."""

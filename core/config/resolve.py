@@ -35,9 +35,9 @@ class RunConfig:
 
     @property
     def selections(self) -> tuple[Selection, ...]:
-        singles = (getattr(self, name) for name in SINGLE)
-        listed = (selection for name in LISTED for selection in getattr(self, name))
-        return (*singles, *listed)
+        values = [getattr(self, field.name) for field in fields(self)]
+        singles = [value for value in values if isinstance(value, Selection)]
+        return (*singles, *(one for value in values if isinstance(value, tuple) for one in value))
 
     @property
     def needs(self) -> frozenset[str]:
@@ -47,11 +47,12 @@ class RunConfig:
     def plain(self) -> dict[str, Any]:
         """The resolved configuration, every default filled in: a preset again."""
         plain: dict[str, Any] = as_plain(self.run)
-        for name in SINGLE:
-            plain[name] = _plain_component(getattr(self, name))
+        for name in (field.name for field in fields(self)):
+            if name in SINGLE:
+                plain[name] = _plain_component(getattr(self, name))
+            elif name in LISTED:
+                plain[name] = [_plain_component(selection) for selection in getattr(self, name)]
         plain["environment"]["count"] = self.count
-        for name in LISTED:
-            plain[name] = [_plain_component(selection) for selection in getattr(self, name)]
         return plain
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from core.api.errors import require
+from core.api.hookspecs import PRESET_KINDS
 
 
 @dataclass(frozen=True)
@@ -105,22 +106,10 @@ class RunOptions:
         require(known, "device", f"must be auto, cpu, cuda or cuda:N, got '{self.device}'")
 
 
-SINGLE = {
-    "environment": "environments",
-    "network": "networks",
-    "loss": "losses",
-    "optimizer": "optimizers",
-    "data": "data",
-    "execution": "execution",
-}
+SINGLE = {kind.key: kind.name for kind in PRESET_KINDS if not kind.many}
 """Keys that hold one component, and the kind of each."""
 
-LISTED = {
-    "masks": "masks",
-    "diagnostics": "diagnostics",
-    "interventions": "interventions",
-    "loggers": "loggers",
-}
+LISTED = {kind.key: kind.name for kind in PRESET_KINDS if kind.many}
 """Keys that hold a list of components, and the kind of each."""
 
 DEFAULTS = {"execution": {"name": "auto"}, **{name: [] for name in LISTED}}
