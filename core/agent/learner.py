@@ -137,6 +137,9 @@ class Learner:
         self._prepare = torch.compile(self.loss.prepare, backend=backend)
         for step in self.steps:
             step.compile(backend)
+        self._capture()
+
+    def _capture(self) -> None:
         if self.device.type == "cuda":
             from core.agent.cuda_graph import Captured
 
@@ -151,9 +154,7 @@ class Learner:
         if self._run == self.step:
             return
         if self.device.type == "cuda":
-            from core.agent.cuda_graph import Captured
-
-            self._run = Captured(self.step)
+            self._capture()
         else:
             self.fuse()
 

@@ -82,11 +82,8 @@ class PackedMasks(Mapping[str, "Tensor"]):
 
     @classmethod
     def restored(cls, saved: Mapping[str, Any]) -> PackedMasks:
-        """Of :meth:`state_dict`, or of boolean tensors by name, as they were once saved."""
-        return cls(
-            (name, unpacked(mask["bits"], mask["shape"]) if isinstance(mask, Mapping) else mask)
-            for name, mask in saved.items()
-        )
+        """Of :meth:`state_dict`."""
+        return cls((name, unpacked(mask["bits"], mask["shape"])) for name, mask in saved.items())
 
 
 def _pack(mask: Tensor) -> _Packed:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.agent.masks import PackedMasks, zero_removed
-from core.api.errors import UserError, accuse
+from core.api.errors import UserError, accusing
 from core.api.networks import MaskAware
 
 if TYPE_CHECKING:
@@ -81,11 +81,8 @@ class MaskedNetworks:
         self._make[role] = make
         masks = PackedMasks()
         if role in self._schemes:
-            try:
+            with accusing(self._schemes[role], f"while '{role}' got its masks"):
                 masks = self._masks.draw(role, module, self._schemes[role])
-            except Exception as error:
-                accuse(error, self._schemes[role]).add_note(f"while '{role}' got its masks")
-                raise
         if isinstance(self._networks, MaskAware):
             self._networks.masked(module, masks)
         self.initial[role] = {name: p.shape for name, p in module.named_parameters()}

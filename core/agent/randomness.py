@@ -57,3 +57,11 @@ def untouched_randomness() -> Iterator[None]:
         yield
     finally:
         restore_random_state(state)
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """As :func:`untouched_randomness`; what runs inside draws from generators seeded alike."""
+    with untouched_randomness():
+        seed_everything(seed)
+        yield

@@ -22,7 +22,7 @@ from core.api.diagnostics import BatchOptions as BatchOptions
 from core.api.diagnostics import Bracketing as Bracketing
 from core.api.diagnostics import Diagnostic as Diagnostic
 from core.api.diagnostics import DiagnosticContext as DiagnosticContext
-from core.api.diagnostics import Measured as Measured
+from core.api.diagnostics import Measurements as Measurements
 from core.api.environments import Environment as Environment
 from core.api.environments import EnvironmentContext as EnvironmentContext
 from core.api.environments import Environments as Environments
@@ -67,7 +67,6 @@ from core.api.losses import Inspectable as Inspectable
 from core.api.losses import Loss as Loss
 from core.api.losses import LossContext as LossContext
 from core.api.losses import Metrics as Metrics
-from core.api.losses import Parts as Parts
 from core.api.losses import Phase as Phase
 from core.api.losses import Returns as Returns
 from core.api.losses import Scalars as Scalars

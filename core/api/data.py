@@ -1,4 +1,7 @@
-"""What a data source is: it decides what is learned from, and when."""
+"""Data sources: what is learned from, and when. Hook: ``register_data``.
+
+Replay and streaming are two of them. An example is ``plugins/data/stream.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The seams of looking at an agent while it trains, and of stepping in.
+"""Diagnostics: what is measured of an agent in training. Hook: ``register_diagnostics``.
 
-A diagnostic measures and changes nothing; an intervention changes the agent, at stated frames
-only. Both see the agent through a :class:`AgentView`. Shapes as in :mod:`core.api.environments`. Nothing
-here imports torch at run time.
+A diagnostic changes nothing. It sees the agent through an :class:`AgentView`. An example is
+``plugins/diagnostics/weight_rank.py``.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from core.api.losses import AnalysisBatch, Loss
 
 
-Measured = Mapping[str, "float | Tensor | ndarray[Any, Any]"]
+Measurements = Mapping[str, "float | Tensor | ndarray[Any, Any]"]
 """What was measured, by name: numbers (0-d tensors too), and matrices ``[k, k]``."""
 
 
@@ -99,7 +98,7 @@ class Diagnostic(Protocol):
     def batch(self) -> BatchOptions | None:
         """The transitions that it asks for; None: none."""
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """Numbers and matrices; logged as ``DIAGNOSTIC/NAME``."""
 
 

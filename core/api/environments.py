@@ -1,10 +1,9 @@
-"""The seams of the toolkit: one protocol per kind of component.
+"""Environments: what an agent acts in. Hook: ``register_environments``.
 
-What each kind is built from is in :mod:`core.api.loggers`.
-
-Nothing here imports torch at run time, so that listings and checks stay fast.
-Shapes: ``B`` batch, ``N`` environments in one process, ``T`` agent steps, ``A`` action
-dimensions, ``M`` members of a critic ensemble.
+An example is ``plugins/environments/gymnasium.py``. Shapes, here and on the other pages: ``B``
+batch, ``N`` environments in one process, ``T`` agent steps, ``A`` action dimensions, ``M``
+members of a critic ensemble. No page imports torch at run time, so that listings and checks
+stay fast.
 """
 
 from __future__ import annotations

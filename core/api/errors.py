@@ -76,3 +76,13 @@ def accuse(error: ErrorT, suspect: object) -> ErrorT:
     """
     error.__dict__.setdefault("suspect", suspect)
     return error
+
+
+@contextmanager
+def accusing(suspect: object, note: str) -> Iterator[None]:
+    """Within it, :func:`accuse` whoever is asked, and note under the traceback for what."""
+    try:
+        yield
+    except Exception as error:
+        accuse(error, suspect).add_note(note)
+        raise

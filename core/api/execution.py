@@ -1,4 +1,7 @@
-"""What an execution backend is: how kept weights are stored and multiplied."""
+"""Execution backends: how kept weights are stored and multiplied. Hook: ``register_execution``.
+
+An example, and the oracle for all others, is ``plugins/execution/masked.py``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an intervention is: it changes the agent, at stated frames only."""
+"""Interventions: changes of an agent at stated frames. Hook: ``register_interventions``.
+
+An example is ``plugins/interventions/shrink_and_perturb.py``.
+"""
 
 from __future__ import annotations
 

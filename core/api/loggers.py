@@ -1,6 +1,6 @@
-"""What each kind of component is built from, besides its own options.
+"""Loggers: who else gets a run's numbers. Hook: ``register_loggers``.
 
-Nothing here imports torch at run time, so that listings and checks stay fast.
+An example is ``plugins/loggers/tensorboard.py``.
 """
 
 from __future__ import annotations

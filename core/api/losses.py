@@ -1,7 +1,8 @@
-"""The seams of learning: how weights are stored, what an update is, and who moves them.
+"""Losses: the algorithms. Hook: ``register_losses``.
 
-Split from :mod:`core.api.environments`, which has the other kinds of component. Shapes as there.
-Nothing here imports torch at run time.
+A loss owns actor, critics and targets, and lists the phases of its update in the paper's order.
+What it shows of itself to diagnostics (:class:`Inspectable`, :class:`Soft`) is at the end. An
+example is ``plugins/losses/sac.py``.
 """
 
 from __future__ import annotations
@@ -17,16 +18,12 @@ if TYPE_CHECKING:
 
     from core.api.environments import EnvironmentSpec
     from core.api.execution import OnlineNetwork
-
+    from core.api.networks import Networks
 
 Metrics = dict[str, "Tensor"]
 """Scalar tensors on the learner's device; they are read on the host only when logged."""
-
-
 Scalars = dict[str, float]
 """What a fused update on a CPU reports: its metrics, already on the host."""
-
-
 Batch = dict[str, "Tensor"]
 """What the phases of one update share; a loss's ``prepare`` makes it from a sampled batch."""
 
@@ -116,21 +113,13 @@ class Fusable(Protocol):
         """
 
 
-class Parts(Protocol):
-    """Hands a loss its networks, already masked and on the learner's device."""
-
-    def normaliser(self) -> Any: ...
-    def encoder(self) -> nn.Module | None: ...
-    def actor(self, heads: Mapping[str, int]) -> nn.Module: ...
-    def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module: ...
-
-
 @dataclass(frozen=True)
 class LossContext:
     """What a loss is made of."""
 
     spec: EnvironmentSpec
-    parts: Parts
+    parts: Networks
+    """Already masked, in the backend's form, on the device; each is built once."""
     device: torch.device
     count: int = 1
     """Training environments, ``N``."""

@@ -1,8 +1,8 @@
-"""The seam of masks that change in training: gradual pruning, dynamic sparse training.
+"""Masks: which weights live, before training and in it. Hook: ``register_masks``.
 
-A mask scheme (:class:`core.api.masks.MaskScheme`) draws the masks that a run begins with. One
-that is a :class:`DynamicMasks` too is asked again, at frames of its own choice. Nothing here
-imports torch at run time.
+A :class:`MaskScheme` draws the masks that a run begins with. One that is a :class:`DynamicMasks`
+too (gradual pruning, dynamic sparse training) is asked again, at frames of its own choice.
+Examples are ``plugins/masks/random_masks.py`` and ``plugins/masks/rewiring.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What a network component is: the maker of an agent's modules."""
+"""Networks: encoder, actor and critic of one design. Hook: ``register_networks``.
+
+An example is ``plugins/networks/simba.py``.
+"""
 
 from __future__ import annotations
 

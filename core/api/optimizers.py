@@ -1,4 +1,7 @@
-"""What an optimizer component is: one optimizer per phase."""
+"""Optimizers: who moves the weights of a phase. Hook: ``register_optimizers``.
+
+An example is ``plugins/optimizers/obgd.py``.
+"""
 
 from __future__ import annotations
 

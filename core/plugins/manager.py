@@ -1,8 +1,9 @@
 """The typed front on pluggy: load plugins one by one, say who provides what.
 
 Nothing else in the project touches pluggy's hook caller. An installed plugin that fails is
-a row of :attr:`Plugins.broken`, fatal only when a preset asks for something that is missing. Where
-plugins are found is in :mod:`core.plugins.discovery`, what is refused in :mod:`core.plugins.validation`.
+a row of :attr:`Plugins.broken`, fatal only when a preset asks for something that is missing.
+Where plugins are found is in :mod:`core.plugins.discovery`, what is refused in
+:mod:`core.plugins.validation`.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ class Plugins:
         """Load a module, or an object with hooks.
 
         Raises:
-            PluginError: it breaks the rules of :mod:`core.plugins.validation`. Nothing of it stays; so too
-                after whatever else the plugin raises.
+            PluginError: it breaks the rules of :mod:`core.plugins.validation`. Nothing of it
+                stays; so too after whatever else the plugin raises.
         """
         # A file may only register environments with Gymnasium, say.
         problems = check_hooks(plugin, hookless=provider.is_file)

@@ -23,8 +23,6 @@ from core.agent.state import agent_state, restore_agent
 from core.api.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from core.training.episodes import EpisodeTracker
     from core.training.experiment import Experiment
 
@@ -127,56 +125,55 @@ def trimmed(state: Any) -> Any:
     A file holds the whole memory that any of its tensors is a view of.
     """
     used: dict[int, dict[tuple[int, int], int]] = {}
-    _visit(state, lambda tensor: _note(tensor, used))
 
-    def alone(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
+    def note(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            views = used.setdefault(value.untyped_storage().data_ptr(), {})
+            views[value.data_ptr(), value.nbytes] = value.nbytes
+        return value
+
+    def alone(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        storage = value.untyped_storage()
         whole = sum(used[storage.data_ptr()].values()) >= storage.nbytes()
-        return tensor if whole else tensor.clone()
+        return value if whole else value.clone()
 
-    return _visit(state, alone)
-
-
-def _note(tensor: Tensor, used: dict[int, dict[tuple[int, int], int]]) -> Tensor:
-    views = used.setdefault(tensor.untyped_storage().data_ptr(), {})
-    views[tensor.data_ptr(), tensor.nbytes] = tensor.nbytes
-    return tensor
+    return _mapped(_mapped(state, note), alone)
 
 
-def _visit(value: Any, visit: Callable[[Tensor], Tensor]) -> Any:
-    """Plain data with ``visit`` of every tensor in it."""
-    if isinstance(value, torch.Tensor):
-        return visit(value)
-    if isinstance(value, Mapping):
-        return {name: _visit(item, visit) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(_visit(item, visit) for item in value)
-    return value
-
-
-def pack(value: Any) -> Any:
+def pack(state: Any) -> Any:
     """Plain data for ``torch.save``: NumPy arrays become tensors, marked as what they were.
 
     With this a checkpoint holds tensors and plain Python only, and reading one never runs
     code that a file brought along.
     """
-    if isinstance(value, np.ndarray):
-        return {_ARRAY: torch.from_numpy(value.copy())}
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return {name: pack(item) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(pack(item) for item in value)
-    return value
+
+    def packed(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return {_ARRAY: torch.from_numpy(value.copy())}
+        return value.item() if isinstance(value, np.generic) else value
+
+    return _mapped(state, packed)
 
 
 def unpack(value: Any) -> Any:
     """Undo :func:`pack`."""
+    if isinstance(value, Mapping) and set(value) == {_ARRAY}:
+        return value[_ARRAY].numpy()
+    return _mapped(value, lambda leaf: leaf, unpack)
+
+
+def _mapped(
+    value: Any, leaf: Callable[[Any], Any], inner: Callable[[Any], Any] | None = None
+) -> Any:
+    """Plain data with ``leaf`` of everything in it that is no mapping, tuple or list.
+
+    ``inner`` is what becomes of the items of each; they are mapped likewise if it is None.
+    """
+    inner = inner or (lambda item: _mapped(item, leaf))
     if isinstance(value, Mapping):
-        if set(value) == {_ARRAY}:
-            return value[_ARRAY].numpy()
-        return {name: unpack(item) for name, item in value.items()}
+        return {name: inner(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)(unpack(item) for item in value)
-    return value
+        return type(value)(inner(item) for item in value)
+    return leaf(value)

@@ -6,13 +6,12 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
-from core.agent.randomness import derived_seed, seed_everything, untouched_randomness
+from core.agent.randomness import derived_seed, drawing_from
 from core.api.diagnostics import Bracketing
-from core.api.errors import accuse
+from core.api.errors import accusing
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -143,7 +142,7 @@ class DiagnosticRunner:
     def _ask(self, name: str, method: str, view: AgentView, findings: Findings) -> None:
         started = time.perf_counter()
         try:
-            with self._drawing(f"diagnostic {name} at {view.frame}"):
+            with drawing_from(derived_seed(self._seed, f"diagnostic {name} at {view.frame}")):
                 measured = getattr(self.diagnostics[name], method)(view)
             if measured is not None:
                 findings.add(name, measured)
@@ -165,22 +164,13 @@ class DiagnosticRunner:
             if not view.has(intervention.batch):
                 continue
             self._intervened[index] = frame
-            with self._drawing(f"intervention {index} {name} at {frame}"):
-                try:
-                    answer = intervention.intervene(view)
-                    report = {f"{name}/{key}": float(value) for key, value in answer.items()}
-                except Exception as error:
-                    accuse(error, intervention)
-                    error.add_note(f"in intervention '{name}' at frame {frame}")
-                    raise
+            seed = derived_seed(self._seed, f"intervention {index} {name} at {frame}")
+            note = f"in intervention '{name}' at frame {frame}"
+            with drawing_from(seed), accusing(intervention, note):
+                answer = intervention.intervene(view)
+                report = {f"{name}/{key}": float(value) for key, value in answer.items()}
             view.reapply()
             yield report
-
-    @contextmanager
-    def _drawing(self, purpose: str) -> Iterator[None]:
-        with untouched_randomness():
-            seed_everything(derived_seed(self._seed, purpose))
-            yield
 
     def state_dict(self) -> dict[str, Any]:
         return {"measured": dict(self._measured), "intervened": list(self._intervened)}

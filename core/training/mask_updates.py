@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from core.agent.masks import PackedMasks
-from core.agent.randomness import derived_seed, seed_everything, untouched_randomness
+from core.agent.randomness import derived_seed, drawing_from
 from core.agent.state import copies
-from core.api.errors import accuse
+from core.api.errors import accusing
 from core.api.layers import dense, dense_shape, substituted
 from core.api.masks import DynamicMasks, Stateful
 
@@ -67,14 +67,10 @@ class MaskUpdates:
     def _change(self, role: str, scheme: DynamicMasks, probe: CurrentAgent) -> dict[str, float]:
         view = View(role, scheme, probe)
         before = probe.agent.masks.masks.get(role, PackedMasks())
-        with untouched_randomness():
-            seed_everything(derived_seed(self._seed, f"masks of {role} at {probe.frame}"))
-            try:
-                changed = _checked(scheme.change(view), view)
-            except Exception as error:
-                what = f"while the masks of '{role}' were to change at frame {probe.frame}"
-                accuse(error, scheme).add_note(what)
-                raise
+        seed = derived_seed(self._seed, f"masks of {role} at {probe.frame}")
+        what = f"while the masks of '{role}' were to change at frame {probe.frame}"
+        with drawing_from(seed), accusing(scheme, what):
+            changed = _checked(scheme.change(view), view)
         names = dict.fromkeys([*before, *changed])
         after = PackedMasks((n, changed[n] if n in changed else before[n]) for n in names)
         if after != before:

@@ -11,7 +11,7 @@ from torch import Tensor
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measured
+    from core.api import AgentView, Measurements
     from plugins.diagnostics.representations import ActiveUnitsOptions
 
 Count = Literal["samples", "units"]
@@ -51,7 +51,7 @@ class ActiveUnits:
         self._count: Count = options.count
         self._roles = roles
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""
 
         def keep(layer: Tensor) -> Tensor:

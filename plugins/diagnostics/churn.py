@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from core.api import AgentView, AnalysisBatch, Batch, Measured
+    from core.api import AgentView, AnalysisBatch, Batch, Measurements
     from plugins.diagnostics.values import ChurnOptions
 
 
@@ -65,7 +65,7 @@ class Churn:
         examined = probe.batch(self.batch)
         self._held = examined, _answers(probe, examined)
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """``value``, ``policy`` and their relative forms; nothing unless an update came before."""
         if self._held is None:
             return {}

@@ -11,7 +11,7 @@ from torch import Tensor
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measured
+    from core.api import AgentView, Measurements
     from plugins.diagnostics.representations import DormantRatioOptions
 
 EPSILON = 1e-9
@@ -54,7 +54,7 @@ class DormantRatio:
         self._tau = options.tau
         self._roles = roles
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """By network and tau: ``critic/0.1``; after activation functions, ``critic/post/0.1``."""
         examined, found = probe.batch(self.batch), {}
         for form, roles in self._roles.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measured
+    from core.api import AgentView, Measurements
     from plugins.diagnostics.representations import EffectiveRankOptions
 
 Form = Literal["srank", "threshold", "entropy"]
@@ -67,7 +67,7 @@ class EffectiveRank:
         self._options = options
         self._roles = roles
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""
         o = self._options
         features = activations.features(probe, self.batch, self._roles)

@@ -10,7 +10,7 @@ from torch import Tensor
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measured
+    from core.api import AgentView, Measurements
     from plugins.diagnostics.representations import FeatureNormOptions
 
 
@@ -30,7 +30,7 @@ class FeatureNorm:
         self.batch = options.batch
         self._roles = roles
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""
         features = activations.features(probe, self.batch, self._roles)
         return {label: feature_norm(feature) for label, feature in features.items()}

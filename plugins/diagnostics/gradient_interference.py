@@ -15,7 +15,7 @@ from plugins.diagnostics.phases import living, objectives, trainable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import AgentView, Batch, Measured
+    from core.api import AgentView, Batch, Measurements
     from plugins.diagnostics.gradients import GradientInterferenceOptions
     from plugins.diagnostics.per_sample import Objective
     from plugins.diagnostics.phases import Trained
@@ -70,7 +70,7 @@ class GradientInterference:
         self.every = options.every
         self.batch = options.batch
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """``PHASE`` (the matrix), ``PHASE/mean_abs`` and ``PHASE/negative``."""
         examined = _last(probe.batch(self.batch), self.options.samples)
         with torch.no_grad():

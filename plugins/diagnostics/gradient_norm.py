@@ -13,7 +13,7 @@ from plugins.diagnostics.phases import living, objectives, trainable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import AgentView, Measured
+    from core.api import AgentView, Measurements
     from plugins.diagnostics.gradients import GradientNormOptions
 
 
@@ -43,7 +43,7 @@ class GradientNorm:
         self.every = options.every
         self.batch = options.batch
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """``PHASE/ROLE`` and ``PHASE/LAYER``."""
         masks = living(probe.networks, probe.masks)
         measured: dict[str, Tensor] = {}

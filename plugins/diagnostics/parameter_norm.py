@@ -12,7 +12,7 @@ from plugins.diagnostics.phases import labelled
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import AgentView, BatchOptions, Measured
+    from core.api import AgentView, BatchOptions, Measurements
     from plugins.diagnostics.gradients import ParameterNormOptions
 
 
@@ -55,7 +55,7 @@ class ParameterNorm:
     def __init__(self, options: ParameterNormOptions) -> None:
         self.every = options.every
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """``ROLE`` and ``LAYER``."""
         networks = probe.networks.items()
         parameters = labelled({role: dict(module.named_parameters()) for role, module in networks})

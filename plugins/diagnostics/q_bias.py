@@ -14,7 +14,7 @@ from plugins.diagnostics import rollouts
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
 
-    from core.api import AgentView, Measured
+    from core.api import AgentView, Measurements
     from plugins.diagnostics.values import QBiasOptions
 
 ROWS = 256
@@ -82,7 +82,7 @@ class QBias:
         self._gamma = gamma
         self._explore = explore
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """``states`` that count, and, where there is one, what :func:`q_bias` gives for them."""
         o = self._options
         played = rollouts.episodes(

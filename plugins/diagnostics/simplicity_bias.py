@@ -12,7 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from torch import nn
 
-    from core.api import AgentView, AnalysisBatch, Measured
+    from core.api import AgentView, AnalysisBatch, Measurements
     from plugins.diagnostics.values import SimplicityBiasOptions
 
 ROWS = 4096
@@ -76,7 +76,7 @@ class SimplicityBias:
         self.every = options.every
         self._options = options
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """``actor`` and ``critic``, of those that the agent has."""
         inputs = _blank(probe).inputs
         return {role: self._of(probe, role, inputs[role]) for role in ROLES if role in inputs}

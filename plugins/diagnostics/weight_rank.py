@@ -12,7 +12,7 @@ from plugins.diagnostics import activations
 from plugins.diagnostics.effective_rank import effective_rank, singular_values
 
 if TYPE_CHECKING:
-    from core.api import AgentView, BatchOptions, Measured
+    from core.api import AgentView, BatchOptions, Measurements
     from plugins.diagnostics.representations import WeightRankOptions
 
 Form = Literal["stable", "srank"]
@@ -43,7 +43,7 @@ class WeightRank:
         self._options = options
         self._roles = roles
 
-    def measure(self, probe: AgentView) -> Measured:
+    def measure(self, probe: AgentView) -> Measurements:
         """By layer, ``critic.members.0.trunk.input``; and their mean by network, ``critic``."""
         measured: dict[str, Any] = {}
         together: dict[str, list[Tensor]] = {}
