@@ -103,7 +103,11 @@ def test_core_is_a_ladder(graph: dict[str, set[str]]) -> None:
 
 
 def test_core_imports_no_plugin(graph: dict[str, set[str]]) -> None:
-    assert [n for n, o in graph.items() if n.startswith("core") and any("plugins." in x and x.startswith("plugins") for x in o)] == []
+    assert [
+        n
+        for n, o in graph.items()
+        if n.startswith("core") and any("plugins." in x and x.startswith("plugins") for x in o)
+    ] == []
 
 
 def test_components_import_the_contract_only(graph: dict[str, set[str]]) -> None:

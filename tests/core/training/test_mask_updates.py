@@ -6,9 +6,7 @@ import pytest
 import torch
 
 from core.training.mask_updates import MaskUpdates
-from tests.plugins.intervened import KINDS, train
-from tests.plugins.twins import BACKENDS, twins
-from tests.unit.changing import (
+from tests.core.training.changing import (
     FRAMES,
     agent_with,
     assert_zero_outside,
@@ -17,6 +15,8 @@ from tests.unit.changing import (
     scheme,
     snapshot,
 )
+from tests.plugins.intervened import KINDS, train
+from tests.plugins.twins import BACKENDS, twins
 
 # --- what carries over ------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ def gmp_density(agent, role, progress):
 def test_masks_are_the_same_whether_removed_weights_are_stored_or_not(kind, name):
     pair = twins(kind)
     for agent in pair:
-        agent.topology = MaskUpdates(dict.fromkeys(agent.parts.modules, scheme(name)), seed=1)
+        agent.mask_updates = MaskUpdates(dict.fromkeys(agent.parts.modules, scheme(name)), seed=1)
     for frame in (200, 300, 400):
         reports = [change(agent, frame) for agent in pair]
         assert reports[0] == reports[1]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from core.agent import state as portable
+from core.agent.state import copies
 from core.api import BatchOptions, MaskContext
 from core.api.layers import dense
 from core.training.mask_updates import MaskUpdates
@@ -32,9 +32,9 @@ def scheme(name, frames=FRAMES, **options):
 
 
 def agent_with(kind, backend, chosen, **wiring):
-    """An agent whose masks the scheme draws, and a topology that will change them."""
+    """An agent whose masks the scheme draws, and a updates that will change them."""
     agent = make_agent(kind, scheme=chosen, execution=BACKENDS[backend](), **wiring)
-    agent.topology = MaskUpdates(agent.parts.schemes, seed=1)
+    agent.mask_updates = MaskUpdates(agent.parts.schemes, seed=1)
     return agent
 
 
@@ -44,8 +44,8 @@ def probe_of(agent, frame):
 
 def change(agent, frame):
     """As the loop does before an update at this frame; what is logged of each network."""
-    topology = agent.topology
-    reports = topology.change(topology.due(frame), probe_of(agent, frame))
+    updates = agent.mask_updates
+    reports = updates.change(updates.due(frame), probe_of(agent, frame))
     return {key: value for report in reports for key, value in report.items()}
 
 
@@ -57,7 +57,7 @@ def snapshot(agent):
     """
     found: dict[tuple[str, str, str], torch.Tensor] = {}
     optimizers = [s.optimizer for s in agent.learner.steps if s.optimizer is not None]
-    for role, modules in portable.copies(agent.loss, agent.parts.modules).items():
+    for role, modules in copies(agent.loss, agent.parts.modules).items():
         for name in agent.masks.masks[role]:
             for index, module in enumerate(modules):
                 found[role, name, f"weight.{index}"] = dense(module, name).detach().clone()

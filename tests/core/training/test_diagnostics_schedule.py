@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import BatchOptions
-from core.training.diagnostics import Examiner
+from core.training.diagnostics import DiagnosticRunner
 
 
 class Stub:
@@ -37,7 +37,7 @@ class Moment:
 )
 def test_due_is_the_first_and_each_multiple_passed(gaps: list[int], every: int | None) -> None:
     stub = Stub(every)
-    examiner = Examiner({"stub": stub}, [], seed=0)
+    examiner = DiagnosticRunner({"stub": stub}, [], seed=0)
     frames = np.cumsum(gaps).tolist()
     for frame in frames:
         due = examiner.due(frame)
@@ -68,7 +68,7 @@ def test_the_last_transitions_are_kept_when_they_are_wanted(
 ) -> None:
     stub = Stub(every)
     stub.batch = BatchOptions("recent", size)
-    examiner, held, seen = Examiner({"stub": stub}, [], seed=0), [], []
+    examiner, held, seen = DiagnosticRunner({"stub": stub}, [], seed=0), [], []
     end = blocks * block * repeat
     for frame in range(block * repeat, end + 1, block * repeat):
         new = list(range(len(seen), len(seen) + block))

@@ -164,7 +164,7 @@ def test_costs_are_reported(tiny: Path, tmp_path: Path, plugin: Path, capsys: An
     assert sum(cost is not None and cost > 0 for cost in costs) == 5
     assert re.search(r"\ndiagnostics took [\d.]+ s, [\d.]+% of the time", capsys.readouterr().out)
     counters = learner(tmp_path / "r")["counters"]
-    assert counters["examined"] == pytest.approx(sum(cost or 0 for cost in costs), abs=1e-6)
+    assert counters["measuring"] == pytest.approx(sum(cost or 0 for cost in costs), abs=1e-6)
 
 
 def test_resumed_measures_the_same(

@@ -11,10 +11,10 @@ from core.agent.masks import PackedMasks
 from core.agent.state import agent_state, restore_agent
 from core.api import BatchOptions
 from core.training.mask_updates import MaskUpdates, View
+from tests.core.training.changing import agent_with, change, masks_of, probe_of, scheme
 from tests.plugins.intervened import make_agent, train
 from tests.plugins.twins import BACKENDS, same
 from tests.probes import make_probe
-from tests.unit.changing import agent_with, change, masks_of, probe_of, scheme
 
 
 def test_a_network_is_asked_about_what_the_networks_before_it_became():
@@ -23,7 +23,7 @@ def test_a_network_is_asked_about_what_the_networks_before_it_became():
     train(agent, 3)
     frame = 200
     probe = probe_of(agent, frame)
-    list(agent.topology.change(["encoder"], probe))
+    list(agent.mask_updates.change(["encoder"], probe))
     fresh = probe_of(agent, frame)
     options = BatchOptions(size=32)
     assert torch.equal(
@@ -41,14 +41,14 @@ def test_saved_in_the_middle_and_restored_it_goes_on_alike(kind, backend):
         for frame in frames:
             change(agent, frame)
             train(agent, 1, seed=frame)
-        return agent_state(agent) | {"topology": agent.topology.state_dict()}
+        return agent_state(agent) | {"mask_updates": agent.mask_updates.state_dict()}
 
     undisturbed = agent_with(kind, backend, scheme("rigl"))
     course(undisturbed, range(50, 450, 50))
     saved = course(undisturbed, [450])
     later = agent_with(kind, backend, scheme("rigl"), seed=8)
     restore_agent(later, saved)
-    later.topology.load_state_dict(saved["topology"])
+    later.updates.load_state_dict(saved["mask_updates"])
     rest = range(500, 900, 50)
     assert same(course(undisturbed, rest), course(later, rest))
 
@@ -63,10 +63,10 @@ def test_each_network_has_its_own_clock():
         sample = None
 
     agent = agent_with("sac", "masked", scheme("rigl"))
-    agent.topology = MaskUpdates({"actor": scheme("set"), "critic": scheme("rigl")}, seed=1)
+    agent.mask_updates = MaskUpdates({"actor": scheme("set"), "critic": scheme("rigl")}, seed=1)
     before = masks_of(agent)
     probe = make_probe(agent, data=Unready(), frame=100)
-    reports = list(agent.topology.change(agent.topology.due(100), probe))
+    reports = list(agent.mask_updates.change(agent.mask_updates.due(100), probe))
     assert [list(report) for report in reports] == [
         [f"mask/{label}/actor" for label in ("density", "grown", "dropped")]
     ]
@@ -74,16 +74,16 @@ def test_each_network_has_its_own_clock():
         role for (role, name), m in masks_of(agent).items() if not m.equal(before[role, name])
     }
     assert changed == {"actor"}
-    assert agent.topology.due(101) == ["critic"]  # still due
-    assert agent.topology.state_dict()["last"] == {"actor": 100, "critic": -1}
-    assert agent.topology.due(200) == ["actor", "critic"]
+    assert agent.mask_updates.due(101) == ["critic"]  # still due
+    assert agent.mask_updates.state_dict()["last"] == {"actor": 100, "critic": -1}
+    assert agent.mask_updates.due(200) == ["actor", "critic"]
 
 
 def test_schemes_that_draw_once_are_never_asked():
     agent = make_agent("sac")
-    topology = MaskUpdates(agent.parts.schemes, seed=1)
-    assert topology.schemes == {}
-    assert topology.due(10**9) == []
+    updates = MaskUpdates(agent.parts.schemes, seed=1)
+    assert updates.schemes == {}
+    assert updates.due(10**9) == []
 
 
 class Scripted:
@@ -169,9 +169,9 @@ def test_what_a_scheme_sees():
             assert not view.weight(name).requires_grad
     drawn = {view.role: torch.rand(4, generator=view.generator) for view in seen}
     assert not torch.equal(drawn["actor"], drawn["critic"])
-    again = View("actor", agent.topology.schemes["actor"], probe_of(agent, 40))
+    again = View("actor", agent.mask_updates.schemes["actor"], probe_of(agent, 40))
     assert torch.equal(torch.rand(4, generator=again.generator), drawn["actor"])
-    later = View("actor", agent.topology.schemes["actor"], probe_of(agent, 41))
+    later = View("actor", agent.mask_updates.schemes["actor"], probe_of(agent, 41))
     assert not torch.equal(torch.rand(4, generator=later.generator), drawn["actor"])
 
 
@@ -190,12 +190,12 @@ def test_what_a_scheme_remembers_is_saved():
             self.count = state["count"]
 
     agent = agent_with("sac", "masked", Counting(None))
-    agent.topology = MaskUpdates(
+    agent.mask_updates = MaskUpdates(
         {"critic": Counting(None), "actor": Scripted(lambda v: {})}, seed=1
     )
     change(agent, 5)
     change(agent, 6)
-    saved = agent.topology.state_dict()
+    saved = agent.mask_updates.state_dict()
     assert saved["schemes"].keys() == {"critic"}
     later = MaskUpdates({"critic": Counting(None), "actor": Scripted(lambda v: {})}, seed=1)
     later.load_state_dict(saved)
