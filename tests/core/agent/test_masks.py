@@ -170,14 +170,6 @@ def test_they_are_saved_as_bits_and_come_back(tmp_path):
     assert again.seed == 1
 
 
-def test_those_of_older_checkpoints_are_read(tmp_path):
-    masks = drawn_set()
-    older = {role: dict(of_role.items()) for role, of_role in masks.masks.items()}
-    again = MaskSet(7)
-    again.load_state_dict(through_a_file({"seed": 1, "masks": older}, tmp_path))
-    assert again == masks
-
-
 def test_what_changed_is_told():
     masks = drawn_set()
     state = copy.deepcopy(masks.state_dict())

@@ -356,7 +356,7 @@ def test_the_page_about_it_quotes_what_is_said() -> None:
     said += check_offer("masks", changed(name="RigL"))
     everything = "\n".join(said).replace("Watcher", "Mine").replace("'fine'", "'foo'")
     everything = everything.replace("of Unreadable", "of Options")
-    page = (Path(__file__).parents[2] / "docs" / "how-to" / "debug-a-plugin.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "debug-a-plugin.md").read_text()
     quoted = re.findall(r"^\| `(.+?)` \|", page, flags=re.MULTILINE)
     assert len(quoted) > 20
     for message in quoted:

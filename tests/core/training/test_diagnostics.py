@@ -265,7 +265,7 @@ def test_twice_is_refused(tiny: Path, tmp_path: Path, plugin: Path, capsys: Any)
 
 
 def test_replay_under_streaming_is_refused(tmp_path: Path, plugin: Path, capsys: Any) -> None:
-    preset = Path(__file__).parents[2] / "presets" / "streaming_quickstart.yaml"
+    preset = Path(__file__).parents[3] / "presets" / "streaming_quickstart.yaml"
     words = ("diagnostics=[{name: nosy, batch: {source: replay}}]", "--plugin", str(plugin))
     assert run(preset, tmp_path / "r", *words) == 2
     message = capsys.readouterr().err

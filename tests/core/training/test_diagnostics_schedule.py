@@ -37,12 +37,12 @@ class Moment:
 )
 def test_due_is_the_first_and_each_multiple_passed(gaps: list[int], every: int | None) -> None:
     stub = Stub(every)
-    examiner = DiagnosticRunner({"stub": stub}, [], seed=0)
+    runner = DiagnosticRunner({"stub": stub}, [], seed=0)
     frames = np.cumsum(gaps).tolist()
     for frame in frames:
-        due = examiner.due(frame)
+        due = runner.due(frame)
         if due:
-            examiner.examine(due, Moment(frame))  # type: ignore[arg-type]
+            runner.measure(due, Moment(frame))  # type: ignore[arg-type]
     wanted, last = [], None
     for frame in frames:
         passed = last is None or (every is not None and frame // every > last // every)
@@ -50,7 +50,7 @@ def test_due_is_the_first_and_each_multiple_passed(gaps: list[int], every: int |
             wanted.append(frame)
             last = frame
     assert stub.asked == wanted
-    examiner.examine(examiner.due(frames[-1], last=True), Moment(frames[-1]))  # type: ignore[arg-type]
+    runner.measure(runner.due(frames[-1], last=True), Moment(frames[-1]))  # type: ignore[arg-type]
     assert stub.asked[-1] == frames[-1]
     assert len(stub.asked) == len(set(stub.asked))
 
@@ -68,15 +68,15 @@ def test_the_last_transitions_are_kept_when_they_are_wanted(
 ) -> None:
     stub = Stub(every)
     stub.batch = BatchOptions("recent", size)
-    examiner, held, seen = DiagnosticRunner({"stub": stub}, [], seed=0), [], []
+    runner, held, seen = DiagnosticRunner({"stub": stub}, [], seed=0), [], []
     end = blocks * block * repeat
     for frame in range(block * repeat, end + 1, block * repeat):
         new = list(range(len(seen), len(seen) + block))
         seen += new
-        if examiner.wants_recent(frame, end, repeat):
+        if runner.wants_recent(frame, end, repeat):
             held = (held + new)[-size:]
-        due = examiner.due(frame, last=frame == end)
+        due = runner.due(frame, last=frame == end)
         if due:
             assert held == seen[-size:]
             if len(held) == size:
-                examiner.examine(due, Moment(frame))  # type: ignore[arg-type]
+                runner.measure(due, Moment(frame))  # type: ignore[arg-type]
