@@ -17,10 +17,10 @@ from core.api.hookspecs import PROJECT
 from core.plugins.discovery import package_of, place_of
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from core.api.component import AnyComponent
     from core.plugins.validation import Broken
+
+    _Home = Mapping[Path, Path]
 
 
 class Hosted(Protocol):
@@ -77,7 +77,7 @@ def blame(error: BaseException, plugins: Hosted) -> Provider | None:
 def find(error: BaseException, plugins: Hosted) -> Blame | None:
     """:func:`blame` with the line. A built-in is blamed only where nobody else is in it."""
     providers = [*plugins.modules, *(broken.provider for broken in plugins.broken)]
-    homes = [_Home(provider, plugins.modules.get(provider)) for provider in providers]
+    homes = [(one, _home(one, plugins.modules.get(one))) for one in providers]
     found = [one for e in _chain(error) for one in _suspects(e, homes)]
     foreign = [one for one in found if one.provider.distribution != PROJECT]
     return next(iter([*foreign, *found]), None)
@@ -93,51 +93,39 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         following = following.__cause__ or following.__context__
 
 
-def _suspects(error: BaseException, homes: Sequence[_Home]) -> Iterator[Blame]:
+def _suspects(error: BaseException, homes: Sequence[tuple[Provider, _Home]]) -> Iterator[Blame]:
     """Innermost line first, then who was asked."""
-    lines = [_line(frame, n) for frame, n in traceback.walk_tb(error.__traceback__)]
+    lines = [(f.f_code.co_filename, n) for f, n in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         lines.append((error.filename, error.lineno or 0))
     for file, line in reversed(lines):
-        for home in homes:
-            folder = home.holds(file)
-            if folder is not None:
-                yield Blame(home.provider, file, line, folder)
+        for provider, home in homes:
+            yield from (Blame(provider, file, line, folder) for folder in _folders(file, home))
     suspect = error.__dict__.get("suspect")
     if isinstance(suspect, Provider):
         yield Blame(suspect)
     elif suspect is not None:
-        module = sys.modules.get(type(suspect).__module__)
-        file = getattr(module, "__file__", None) or ""
-        yield from (Blame(home.provider) for home in homes if home.holds(file) is not None)
+        file = getattr(sys.modules.get(type(suspect).__module__), "__file__", None) or ""
+        yield from (Blame(provider) for provider, home in homes if _folders(file, home))
 
 
-def _line(frame: FrameType, line: int) -> tuple[str, int]:
-    return frame.f_code.co_filename, line
+def _home(provider: Provider, module: str | None) -> _Home:
+    """The files of a plugin, or the folders they are in, each with what it is shown relative to."""
+    paths: list[Path] = []
+    depth = 0
+    if provider.entry_point is not None:
+        name = module or provider.source.partition(":")[0]
+        paths = [*package_of(name), *_files(provider.distribution)]
+    elif provider.sha256 is not None:
+        paths = [Path(provider.source)]
+    elif module is not None:
+        paths, depth = [*place_of(module)], module.count(".")
+    return {path: path.parents[depth] for path in paths}
 
 
-class _Home:
-    """The files of a plugin."""
-
-    def __init__(self, provider: Provider, module: str | None) -> None:
-        self.provider = provider
-        paths: list[Path] = []
-        depth = 0
-        if provider.entry_point is not None:
-            name = module or provider.source.partition(":")[0]
-            paths = [*package_of(name), *_files(provider.distribution)]
-        elif provider.sha256 is not None:
-            paths = [Path(provider.source)]
-        elif module is not None:
-            paths, depth = [*place_of(module)], module.count(".")
-        self._paths = {path: path.parents[depth] for path in paths}
-
-    def holds(self, file: str) -> str | None:
-        """The folder that a file of the plugin is shown relative to; None if it is not one."""
-        for path, folder in self._paths.items():
-            if Path(file).is_relative_to(path):
-                return str(folder)
-        return None
+def _folders(file: str, home: _Home) -> list[str]:
+    """What a file is shown relative to, if it is of this home: one folder or none."""
+    return [str(shown) for path, shown in home.items() if Path(file).is_relative_to(path)][:1]
 
 
 def _files(distribution: str) -> list[Path]:
