@@ -10,7 +10,7 @@ from torch import nn
 from torchrl.objectives import LossModule
 
 from core.api import Average, Phase, Returns
-from plugins.losses import inputs, squashed
+from plugins.losses import inputs, tanh_normal
 from plugins.losses.targets import average_into, least, squared_error, target_copy, td_target
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class SAC(LossModule):
     @torch.no_grad()
     def bonus(self, batch: Batch) -> Tensor:
         """``[B]``: temperature times minus the log-probability of an action drawn here."""
-        _, log_prob = squashed.sample(*self._policy(batch["features"]))
+        _, log_prob = tanh_normal.sample(*self._policy(batch["features"]))
         return -self.temperature() * log_prob.squeeze(-1)  # type: ignore[no-any-return]
 
     @property
@@ -127,7 +127,7 @@ class SAC(LossModule):
     def act(self, observation: Tensor, *, explore: bool) -> Tensor:
         """A sample of the policy, or the tanh of its mean: ``[N, A]`` in [-1, 1]."""
         mean, log_std = self._policy(inputs.features(observation, self.normaliser, self.encoder))
-        return squashed.sample(mean, log_std)[0] if explore else torch.tanh(mean)
+        return tanh_normal.sample(mean, log_std)[0] if explore else torch.tanh(mean)
 
     def set_progress(self, agent_steps: int) -> None:
         """Nothing in SAC moves with the step count."""
@@ -135,11 +135,11 @@ class SAC(LossModule):
     def _policy(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = self.actor(features)
         options = self.options
-        return mean, squashed.bounded_log_std(raw, options.log_std_min, options.log_std_max)
+        return mean, tanh_normal.bounded_log_std(raw, options.log_std_min, options.log_std_max)
 
     def _move_actor(self, batch: Batch) -> tuple[Tensor, Metrics]:
         features = batch["features"].detach()
-        action, log_prob = squashed.sample(*self._policy(features))
+        action, log_prob = tanh_normal.sample(*self._policy(features))
         value = least(self.critic(features, action))
         temperature = self.temperature().detach()
         batch["entropy"] = -log_prob.detach().mean()
@@ -160,7 +160,7 @@ class SAC(LossModule):
     @torch.no_grad()
     def _target(self, batch: Batch) -> Tensor:
         features = batch["next_features"]
-        action, log_prob = squashed.sample(*self._policy(features))
+        action, log_prob = tanh_normal.sample(*self._policy(features))
         value = least(self.target_critic(features, action)) - self.temperature() * log_prob
         return td_target(batch["reward"], batch["discount"], value)
 

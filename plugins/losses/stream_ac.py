@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchrl.objectives import LossModule
 
 from core.api import Phase, Returns
-from plugins.losses import gaussian, inputs, noise, streaming
+from plugins.losses import gaussian, inputs, noise, stream_inputs
 from plugins.losses.stream_ac_fused import FusedActorCritic
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ class StreamAC(LossModule):
 
     def __init__(self, options: StreamACOptions, context: LossContext) -> None:
         super().__init__()
-        self.in_keys = list(streaming.IN_KEYS)
+        self.in_keys = list(stream_inputs.IN_KEYS)
         self.out_keys = ["loss_critic", "loss_actor"]
         self.options = options
         self.environments = context.count
-        self.stream = streaming.make_inputs(options, context)
+        self.stream = stream_inputs.make_inputs(options, context)
         self.normaliser, self.reward_scaler = self.stream.normaliser, self.stream.scaler
-        self.register_load_state_dict_post_hook(streaming.forget)
+        self.register_load_state_dict_post_hook(stream_inputs.forget)
         actions = context.spec.action
         self.actor = context.parts.actor({"mean": actions, "std": actions})
         self.critic = context.parts.critic(1, action=False)
@@ -110,7 +110,7 @@ class StreamAC(LossModule):
         optimizers: Mapping[str, Any],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """See :meth:`core.api.Fusable.fuse`: for one environment, where kernels apply."""
-        rows = streaming.rows((self.actor, self.critic), row, optimizers, self.environments)
+        rows = stream_inputs.rows((self.actor, self.critic), row, optimizers, self.environments)
         if rows is None:
             return None
         actor, critic = rows
@@ -127,12 +127,12 @@ class StreamAC(LossModule):
     @torch.no_grad()
     def _td_error(self, batch: Batch, value: Tensor) -> Tensor:
         next_value = self._value(batch["next_observation"])
-        return streaming.td_error(batch["reward"], batch["discount"], value, next_value)
+        return stream_inputs.td_error(batch["reward"], batch["discount"], value, next_value)
 
     def _move_critic(self, batch: Batch) -> tuple[Tensor, Metrics]:
         value = self._value(batch["observation"])
         batch["td_error"] = self._td_error(batch, value.detach())
-        return -value, streaming.td_metrics(batch, value.detach(), "train/value")
+        return -value, stream_inputs.td_metrics(batch, value.detach(), "train/value")
 
     def _move_actor(self, batch: Batch) -> tuple[Tensor, Metrics]:
         mean, std = self._policy(batch["observation"])
@@ -144,7 +144,7 @@ class StreamAC(LossModule):
     @torch.no_grad()
     def _check_overshoot(self, batch: Batch) -> tuple[None, Metrics]:
         after = self._td_error(batch, self._value(batch["observation"]))
-        return None, streaming.overshoot(batch, after)
+        return None, stream_inputs.overshoot(batch, after)
 
 
 def _step(batch: Batch) -> dict[str, Tensor]:

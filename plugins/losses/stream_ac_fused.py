@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from plugins.losses import gaussian, noise
-from plugins.losses.streaming import Transition, named, td_error
+from plugins.losses.stream_inputs import Transition, named, td_error
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from core.api import OnlineNetwork, Scalars
     from plugins.losses import StreamACOptions
-    from plugins.losses.streaming import Inputs, RowOptimizer
+    from plugins.losses.stream_inputs import Inputs, RowOptimizer
 
 
 @final

@@ -9,7 +9,7 @@ import torch
 from torchrl.objectives import LossModule
 
 from core.api import Phase, Returns
-from plugins.losses import inputs, noise, streaming
+from plugins.losses import inputs, noise, stream_inputs
 from plugins.losses.schedules import linear
 from plugins.losses.stream_q_fused import FusedQ
 
@@ -39,13 +39,13 @@ class StreamQ(LossModule):
 
     def __init__(self, options: StreamQOptions, context: LossContext) -> None:
         super().__init__()
-        self.in_keys = list(streaming.IN_KEYS)
+        self.in_keys = list(stream_inputs.IN_KEYS)
         self.out_keys = ["loss_critic"]
         self.options = options
         self.environments, self.actions = context.count, context.spec.action
-        self.stream = streaming.make_inputs(options, context)
+        self.stream = stream_inputs.make_inputs(options, context)
         self.normaliser, self.reward_scaler = self.stream.normaliser, self.stream.scaler
-        self.register_load_state_dict_post_hook(streaming.forget)
+        self.register_load_state_dict_post_hook(stream_inputs.forget)
         self.critic = context.parts.critic(1, self.actions, action=False)
         start = options.epsilon.initial
         self.register_buffer("epsilon", torch.full((), start, device=context.device))
@@ -109,7 +109,7 @@ class StreamQ(LossModule):
         optimizers: Mapping[str, Any],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """See :meth:`core.api.Fusable.fuse`: for one environment, where kernels apply."""
-        rows = streaming.rows((self.critic,), row, optimizers, self.environments)
+        rows = stream_inputs.rows((self.critic,), row, optimizers, self.environments)
         if rows is None:
             return None
         (critic,) = rows
@@ -122,25 +122,25 @@ class StreamQ(LossModule):
     @torch.no_grad()
     def _td_error(self, batch: Batch, value: Tensor) -> Tensor:
         next_value = self._values(batch["next_observation"]).amax(-1)
-        return streaming.td_error(batch["reward"], batch["discount"], value, next_value)
+        return stream_inputs.td_error(batch["reward"], batch["discount"], value, next_value)
 
     def _move_critic(self, batch: Batch) -> tuple[Tensor, Metrics]:
         values = self._values(batch["observation"])
         value = _of(values, batch["action"])
         batch["exploratory"] = values.argmax(-1) != batch["action"]
         batch["td_error"] = self._td_error(batch, value.detach())
-        metrics = streaming.td_metrics(batch, value.detach(), "train/q")
+        metrics = stream_inputs.td_metrics(batch, value.detach(), "train/q")
         return -value, metrics | {"train/epsilon": self.epsilon}
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         form = self.options.exploratory_cut
-        flags = streaming.cut_trace(form, batch["ended"], batch["exploratory"])
+        flags = stream_inputs.cut_trace(form, batch["ended"], batch["exploratory"])
         return {"delta": batch["td_error"], **flags}
 
     @torch.no_grad()
     def _check_overshoot(self, batch: Batch) -> tuple[None, Metrics]:
         value = _of(self._values(batch["observation"]), batch["action"])
-        return None, streaming.overshoot(batch, self._td_error(batch, value))
+        return None, stream_inputs.overshoot(batch, self._td_error(batch, value))
 
 
 def _of(values: Tensor, action: Tensor) -> Tensor:

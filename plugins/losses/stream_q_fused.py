@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from plugins.losses.streaming import Transition, cut_trace, named, td_error
+from plugins.losses.stream_inputs import Transition, cut_trace, named, td_error
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from core.api import OnlineNetwork, Scalars
     from plugins.losses import StreamQOptions
-    from plugins.losses.streaming import Inputs, RowOptimizer
+    from plugins.losses.stream_inputs import Inputs, RowOptimizer
 
 
 @final

@@ -16,7 +16,7 @@ from plugins.networks import StreamCnnOptions
 from plugins.networks.initialisers import convolution, linear
 from plugins.networks.modules import Actor, Critic, Member
 from plugins.networks.sparse_init import initialise_inside, sparse_uniform
-from plugins.networks.streaming import hidden, linear_heads
+from plugins.networks.stream_layers import hidden, linear_heads
 from plugins.networks.welford import WelfordNormaliser
 
 

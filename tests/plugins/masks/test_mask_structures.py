@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from plugins.masks import structures
 from plugins.masks.structures import Blocks, Groups, Unstructured
-from tests.plugins.mask_schemes import best, rng
+from tests.plugins.masks.mask_schemes import best, rng
 
 SHAPES = st.one_of(
     st.tuples(st.integers(1, 12), st.integers(1, 21)),

@@ -20,7 +20,7 @@ from core.plugins import load_plugins
 from core.training import checkpoint
 from core.training.experiment import build
 from core.training.loop import Run
-from tests.plugins.mask_runs import TWO, changes, masks, run, saved_masks, written
+from tests.plugins.masks.mask_runs import TWO, changes, masks, run, saved_masks, written
 from tests.unit.test_command_line import metrics, same
 
 # --- resumed ----------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_killed_without_warning_and_resumed_elsewhere(tmp_path: Path) -> None:
     command = [sys.executable, "-c", killer, "run", *words, str(parts)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
     command = [sys.executable, "-m", "core", "resume", str(parts)]
-    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[3])
     assert saved_masks(whole) == saved_masks(parts)
     assert same(whole, parts)
 
@@ -101,7 +101,7 @@ def test_masks_that_were_saved_are_those_that_were_in_force(tmp_path: Path) -> N
     )
     command = [sys.executable, "-c", script, str(tmp_path / "run")]
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2]
+        command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3]
     )
     digest = hashlib.sha256()
     for role in sorted(agent.masks.masks):

@@ -12,9 +12,9 @@ from torch import nn
 
 from core.agent.masks import MaskSet
 from plugins.masks.static import StructureOptions
-from tests.plugins.mask_schemes import SMALL, build, weights
+from tests.plugins.masks.mask_schemes import SMALL, build, weights
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCHEMES = {
     "magnitude": {"sparsity": 0.8},
     "magnitude global": {"sparsity": 0.8, "distribution": "global"},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.api import OptionError
 from plugins.masks.dynamic import GMPOptions, RigLOptions, SETOptions
 from plugins.masks.schedules import Periodic, cosine, cubic
-from tests.plugins.mask_views import scheme, view
+from tests.plugins.masks.mask_views import scheme, view
 
 # --- schedules --------------------------------------------------------------------------
 

@@ -13,7 +13,14 @@ from torch import nn
 from torch.distributions import Normal
 
 from core.api import EnvironmentSpec, LossContext, OptionError, UserError
-from plugins.losses import DDPGOptions, NoiseOptions, SACOptions, noise, register_losses, squashed
+from plugins.losses import (
+    DDPGOptions,
+    NoiseOptions,
+    SACOptions,
+    noise,
+    register_losses,
+    tanh_normal,
+)
 from plugins.losses.schedules import linear
 from plugins.losses.targets import average_into, least, squared_error
 from tests.agents import (
@@ -38,7 +45,7 @@ def test_log_probability_is_that_of_the_squashed_gaussian(mean, log_std, z, othe
         patch.setattr(
             noise, "standard_normal", lambda like: torch.tensor([[z, other]], dtype=DOUBLE)
         )
-        action, log_prob = squashed.sample(means, log_stds)
+        action, log_prob = tanh_normal.sample(means, log_stds)
     u = means + log_stds.exp() * torch.tensor([[z, other]], dtype=DOUBLE)
     # The density by its definition: p(u) du/da, with du/da = cosh(u)^2.
     density = Normal(means, log_stds.exp()).log_prob(u) + 2 * torch.log(torch.cosh(u))
@@ -47,14 +54,14 @@ def test_log_probability_is_that_of_the_squashed_gaussian(mean, log_std, z, othe
 
 
 def test_log_probability_stays_finite_far_out():
-    action, log_prob = squashed.sample(torch.full((1, 1), 60.0), torch.zeros(1, 1))
+    action, log_prob = tanh_normal.sample(torch.full((1, 1), 60.0), torch.zeros(1, 1))
     assert action.item() == 1
     assert math.isfinite(log_prob.item())
 
 
 def test_log_std_spans_its_range():
     raw = torch.tensor([-50.0, 0.0, 50.0])
-    assert squashed.bounded_log_std(raw, -10, 2).tolist() == [-10, -4, 2]
+    assert tanh_normal.bounded_log_std(raw, -10, 2).tolist() == [-10, -4, 2]
 
 
 def test_least_and_squared_error_over_an_ensemble():

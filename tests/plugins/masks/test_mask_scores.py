@@ -19,7 +19,7 @@ from plugins.masks.scores import (
     saliency,
     uniform_random,
 )
-from tests.plugins.mask_schemes import best, rng
+from tests.plugins.masks.mask_schemes import best, rng
 
 FEW = st.sampled_from([0.0, -0.0, 1.0, 2.0, -1.0, math.inf, -math.inf, 1e-30])
 ANY = st.floats(width=32, allow_nan=False)

@@ -7,7 +7,7 @@ import torch
 
 from core.api import OptionError, UserError
 from plugins.masks.static import NMOptions
-from tests.plugins.mask_schemes import KERNELS, SMALL, best, build, drawn, rng, weights
+from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, drawn, rng, weights
 
 
 def live_in_groups(mask, m):
