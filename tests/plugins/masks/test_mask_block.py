@@ -10,7 +10,7 @@ import torch
 from core.api import OptionError, UserError
 from plugins.execution.structure import BlockStructure, Structure
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
-from plugins.masks.static import BlockOptions
+from plugins.masks.options import BlockOptions
 from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, count, drawn, rng, weights
 
 WIDE: dict[str, Shape] = {

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.masks.random_masks import kept
-from plugins.masks.rewiring import highest_among, rewired
-from plugins.masks.set import at_random
+from plugins.masks.rewiring import at_random, highest_among, rewired
 from tests.plugins.masks.mask_views import scheme, view
 
 # --- the rules in NumPy -----------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.api import OptionError
-from plugins.masks.dynamic import GMPOptions, RigLOptions, SETOptions
+from plugins.masks.options import GMPOptions, RigLOptions, SETOptions
 from plugins.masks.schedules import Periodic, cosine, cubic
 from tests.plugins.masks.mask_views import scheme, view
 

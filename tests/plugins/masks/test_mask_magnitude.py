@@ -15,7 +15,7 @@ from core.api import DynamicMasks, MaskView, OptionError, UserError
 from core.training.mask_updates import MaskUpdates
 from plugins.masks.composition import highest_overall
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
-from plugins.masks.static import MagnitudeOptions, SnipOptions, StructureOptions
+from plugins.masks.options import MagnitudeOptions, SnipOptions, StructureOptions
 from tests.plugins.intervened import assert_masked, make_agent, probe, train
 from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, count, drawn, rng, weights
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.api import OptionError, UserError
-from plugins.masks.static import NMOptions
+from plugins.masks.options import NMOptions
 from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, drawn, rng, weights
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from core.api import OptionError, UserError
 from plugins.masks import small_world as module
 from plugins.masks.densities import erdos_renyi, expected_densities, uniform
+from plugins.masks.options import SmallWorldOptions
 from plugins.masks.small_world import ring, small_world
-from plugins.masks.static import SmallWorldOptions
 from tests.plugins.masks.mask_schemes import SMALL, build, count, drawn, rng, weights
 
 SIDES = st.integers(1, 14)

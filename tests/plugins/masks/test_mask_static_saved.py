@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from core.agent.masks import MaskSet
-from plugins.masks.static import StructureOptions
+from plugins.masks.options import StructureOptions
 from tests.plugins.masks.mask_schemes import SMALL, build, weights
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +27,7 @@ SCHEMES = {
 IN_A_NEW_PROCESS = """\
 import sys, torch
 from core.agent.masks import MaskSet
-from tests.plugins.test_mask_static_saved import drawn_now
+from tests.plugins.masks.test_mask_static_saved import drawn_now
 saved = torch.load(sys.argv[1], weights_only=True)
 loaded = MaskSet(0)
 loaded.load_state_dict(saved)

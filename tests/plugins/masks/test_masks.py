@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from core.api import MaskContext, MaskScheme, OptionError, UserError
-from plugins.masks import NoMaskOptions, RandomMaskOptions, draw, register_masks
+from plugins.masks import random_masks, register_masks
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
-from plugins.masks.draw import bernoulli_mask, exact_mask
+from plugins.masks.options import NoMaskOptions, RandomMaskOptions
+from plugins.masks.random_masks import bernoulli_mask, exact_mask
 
 COMPONENTS = {component.name: component for component in register_masks()}
 
@@ -72,7 +73,7 @@ def chi_square(observed: list[int], expected: float) -> float:
 
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_every_subset_is_equally_likely(count, monkeypatch):
-    monkeypatch.setattr(draw, "CHUNK", 1)  # so that a round has more than one chunk
+    monkeypatch.setattr(random_masks, "CHUNK", 1)  # so that a round has more than one chunk
     generator, draws = rng(1), 4000
     seen = Counter(tuple(exact_mask(6, count, generator).tolist()) for _ in range(draws))
     subsets = math.comb(6, count)

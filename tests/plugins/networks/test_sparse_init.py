@@ -8,16 +8,13 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 
 from core.agent.masks import MaskSet, removed_weights_are_zero
 from core.agent.networks import MaskedNetworks
 from core.api import EnvironmentSpec, MaskContext
-from plugins.masks import RandomMaskOptions, register_masks
-from plugins.networks import (
-    SparseInit,
-    StreamCnnOptions,
-    StreamMlpOptions,
-)
+from plugins.masks import register_masks
+from plugins.masks.options import RandomMaskOptions
 from plugins.networks.initialisers import convolution, linear
 from plugins.networks.sparse_init import fill_sparsely, nonzero_inputs, sparse_uniform
 from tests.agents import make_execution
