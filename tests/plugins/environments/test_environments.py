@@ -8,15 +8,13 @@ import torch
 from torchrl.envs.utils import check_env_specs
 
 from core.api import EnvironmentContext
-from plugins.environments import (
-    DMControlOptions,
-    _build_dm_control,
-)
+from plugins.environments.dm_control import DMControlEnvironments
+from plugins.environments.options import DMControlOptions
 from tests.worlds import gymnasium_env, rollout
 
 
 def cheetah(**options):
-    return _build_dm_control(DMControlOptions("cheetah-run", **options), EnvironmentContext())
+    return DMControlEnvironments(DMControlOptions("cheetah-run", **options), EnvironmentContext())
 
 
 BUILDERS = {

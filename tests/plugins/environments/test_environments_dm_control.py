@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from core.api import EnvironmentContext, OptionError, RunStopped
-from plugins.environments import DMControlOptions, _build_dm_control
+from plugins.environments.dm_control import DMControlEnvironments
+from plugins.environments.options import DMControlOptions
 
 
 def build(task, **options):
-    return _build_dm_control(DMControlOptions(task, **options), EnvironmentContext())
+    return DMControlEnvironments(DMControlOptions(task, **options), EnvironmentContext())
 
 
 class BareLoop:

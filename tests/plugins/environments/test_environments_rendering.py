@@ -88,9 +88,10 @@ def test_environments_left_open_make_no_noise_at_exit(backend):
         pytest.skip(f"{backend} does not work here")
     code = (
         "from core.api import EnvironmentContext\n"
-        "from plugins.environments import DMControlOptions, _build_dm_control\n"
+        "from plugins.environments.dm_control import DMControlEnvironments\n"
+        "from plugins.environments.options import DMControlOptions\n"
         "options = DMControlOptions('cheetah-run', pixels=True, rendering='fast')\n"
-        "env = _build_dm_control(options, EnvironmentContext()).make(2, 0); env.reset()\n"
+        "env = DMControlEnvironments(options, EnvironmentContext()).make(2, 0); env.reset()\n"
     )
     # this process's own backend, left behind by PyOpenGL
     inherited = {k: v for k, v in os.environ.items() if k != "PYOPENGL_PLATFORM"}

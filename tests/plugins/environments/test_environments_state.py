@@ -10,16 +10,13 @@ import torch
 from tensordict.nn import TensorDictModuleBase
 
 from core.api import EnvironmentContext, UserError
-from plugins.environments import (
-    DMControlOptions,
-    GymnasiumOptions,
-    _build_dm_control,
-    _build_gymnasium,
-)
+from plugins.environments.dm_control import DMControlEnvironments
+from plugins.environments.gymnasium import GymnasiumEnvironments
+from plugins.environments.options import DMControlOptions, GymnasiumOptions
 
 
 def build(options):
-    make = _build_dm_control if isinstance(options, DMControlOptions) else _build_gymnasium
+    make = DMControlEnvironments if isinstance(options, DMControlOptions) else GymnasiumEnvironments
     return make(options, EnvironmentContext())
 
 

@@ -8,13 +8,10 @@ import torch
 from torchrl.envs.utils import check_env_specs
 
 from core.api import EnvironmentContext, UserError
-from plugins.environments import (
-    DMControlOptions,
-    GymnasiumOptions,
-    _build_dm_control,
-    _build_gymnasium,
-    register_environments,
-)
+from plugins.environments import register_environments
+from plugins.environments.dm_control import DMControlEnvironments
+from plugins.environments.gymnasium import GymnasiumEnvironments
+from plugins.environments.options import DMControlOptions, GymnasiumOptions
 from tests.worlds import rollout
 
 CASES = {
@@ -26,7 +23,7 @@ CASES = {
 
 
 def build(options, *, time_input=True):
-    make = _build_dm_control if isinstance(options, DMControlOptions) else _build_gymnasium
+    make = DMControlEnvironments if isinstance(options, DMControlOptions) else GymnasiumEnvironments
     return make(options, EnvironmentContext(time_input=time_input))
 
 
