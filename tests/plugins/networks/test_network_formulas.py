@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.api import EnvironmentSpec, NetworkContext, Networks
-from plugins.networks import (
+from plugins.networks import register_networks
+from plugins.networks.drq_cnn import encoded_side
+from plugins.networks.options import (
     DrqHidden,
     DrqOptions,
     MlpHidden,
     MlpOptions,
     SimbaOptions,
     SimbaSize,
-    encoded_side,
-    register_networks,
 )
 
 COMPONENTS = {component.name: component for component in register_networks()}

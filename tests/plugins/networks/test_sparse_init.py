@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 
 from core.agent.masks import MaskSet, removed_weights_are_zero
 from core.agent.networks import MaskedNetworks
@@ -16,6 +15,7 @@ from core.api import EnvironmentSpec, MaskContext
 from plugins.masks import register_masks
 from plugins.masks.options import RandomMaskOptions
 from plugins.networks.initialisers import convolution, linear
+from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 from plugins.networks.sparse_init import fill_sparsely, nonzero_inputs, sparse_uniform
 from tests.agents import make_execution
 from tests.plugins.stream_builders import CHEETAH, FRAMES, HEADS, build, size

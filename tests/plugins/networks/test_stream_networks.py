@@ -13,11 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 
 from core.api import EnvironmentSpec, MaskAware, OptionError, UserError
-from plugins.networks import (
-    SparseInit,
-    StreamCnnOptions,
-    StreamMlpOptions,
-)
+from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 from plugins.networks.welford import WelfordNormaliser
 from tests.plugins.stream_builders import CHEETAH, COMPONENTS, FRAMES, HEADS, build, size
 
