@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import torch
 
@@ -13,30 +13,12 @@ from plugins.losses.reward_scaling import RewardScaler
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from core.api import Batch, LossContext, Metrics, OnlineNetwork, Scalars
-    from plugins.losses import StreamACOptions, StreamQOptions
-
-Real = TypeVar("Real", float, "Tensor")
+    from core.api import Batch, LossContext
+    from plugins.losses.options import StreamOptions
 
 IN_KEYS = [*inputs.IN_KEYS, ("next", "done")]
-
-
-def td_error(reward: Real, discount: Real, value: Real, next_value: Real) -> Real:
-    """``delta = r + D V(s') - V(s)``; ``discount`` is 0 where there is nothing to bootstrap."""
-    return reward + discount * next_value - value
-
-
-def cut_trace(form: str, ended: Any, exploratory: Any) -> dict[str, Any]:
-    """When the trace is emptied, for flags or tensors of flags: see ``exploratory_cut``."""
-    match form:
-        case "after":
-            return {"reset": ended | exploratory}
-        case "before":
-            return {"reset": ended, "cut": exploratory}
-        case _:
-            return {"reset": ended}
 
 
 class Transition(NamedTuple):
@@ -55,7 +37,7 @@ class Transition(NamedTuple):
 
 
 @final
-class Inputs:
+class StreamInputs:
     """Running statistics, in the order in which the authors' wrappers update them.
 
     Every observation enters them once, before it is normalised: the first of an episode when
@@ -65,12 +47,25 @@ class Inputs:
     """
 
     def __init__(
-        self, normaliser: Any, scaler: RewardScaler | None, gamma: float, truncation_ends: bool
+        self, options: StreamOptions, context: LossContext, networks: Sequence[str]
     ) -> None:
-        self.normaliser = normaliser
-        self.scaler = scaler
-        self.gamma = gamma
-        self.truncation_ends = truncation_ends
+        """``networks``: the roles of those that take an observation alone.
+
+        Raises:
+            UserError: the networks share an encoder, which no single trace would cover.
+        """
+        self.normaliser: Any = context.parts.normaliser()
+        if context.parts.encoder() is not None:
+            raise UserError(
+                "streaming losses need actor and critic to read observations themselves; this "
+                "network gives them a shared encoder. Choose network stream_cnn or stream_mlp."
+            )
+        self.gamma, leak = options.gamma, options.reward_leak
+        self.scaler: RewardScaler | None = None
+        if options.scale_rewards:
+            self.scaler = RewardScaler(context.count, self.gamma, leak, context.device)
+        self.truncation_ends = options.truncation == "end"
+        self._networks = networks
         self._memory: tuple[bytes, Tensor] | None = None
 
     def observe(self, observation: Tensor, begins: Tensor) -> None:
@@ -131,7 +126,7 @@ class Inputs:
         return prepared
 
     @torch.no_grad()
-    def examine(self, batch: TensorDictBase, networks: Sequence[str]) -> AnalysisBatch:
+    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """:meth:`prepare` of any transitions ``[B]``, by the statistics as they are."""
         now, after = batch["observation"], batch["next"]
         reward, discount = after["reward"].squeeze(1), after["discount"].squeeze(1)
@@ -148,7 +143,7 @@ class Inputs:
         }
         if self.scaler is not None:
             prepared["reward"] = (reward / self.scaler.divisor()).to(reward.dtype)
-        called = dict.fromkeys(networks, (prepared["observation"],))
+        called = dict.fromkeys(self._networks, (prepared["observation"],))
         return AnalysisBatch(now, prepared, called)
 
     def transition(self, batch: TensorDictBase) -> Transition:
@@ -169,74 +164,6 @@ class Inputs:
         return Transition(observation, following, now["action"], reward, discount, ended, scale)
 
 
-def make_inputs(options: StreamACOptions | StreamQOptions, context: LossContext) -> Inputs:
-    """The normaliser of the agent's networks, and the scaler of its rewards.
-
-    Raises:
-        UserError: the networks share an encoder, which no single trace would cover.
-    """
-    normaliser = context.parts.normaliser()
-    if context.parts.encoder() is not None:
-        raise UserError(
-            "streaming losses need actor and critic to read observations themselves; this "
-            "network gives them a shared encoder. Choose network stream_cnn or stream_mlp."
-        )
-    scaler = None
-    if options.scale_rewards:
-        scaler = RewardScaler(context.count, options.gamma, options.reward_leak, context.device)
-    return Inputs(normaliser, scaler, options.gamma, options.truncation == "end")
-
-
 def forget(loss: Any, incompatible: Any) -> None:
-    """For a loss with ``Inputs``, after its state was loaded."""
+    """For a loss with ``StreamInputs``, after its state was loaded."""
     loss.stream.forget()
-
-
-def td_metrics(batch: Batch, value: Tensor, name: str) -> Metrics:
-    """Logged at every update; ``train/td_error`` is the mean of ``|delta|``.
-
-    It stands first, so that it is what is named if a number is not finite.
-    """
-    metrics = {"train/td_error": batch["td_error"].abs().mean(), name: value.mean()}
-    if "reward_scale" in batch:
-        metrics["train/reward_scale"] = batch["reward_scale"]
-    return metrics
-
-
-def overshoot(batch: Batch, after: Tensor) -> Metrics:
-    """The share of environments whose TD error changed its sign by the update."""
-    flipped = batch["td_error"] * after < 0
-    return {"train/overshoot": flipped.float().mean()}
-
-
-class RowOptimizer(Protocol):
-    """What a fused update needs of an optimizer."""
-
-    def row_step(
-        self,
-        network: OnlineNetwork,
-        gradient: Tensor,
-        delta: float,
-        *,
-        reset: bool = False,
-        cut: bool = False,
-    ) -> Mapping[str, float]:
-        """One step by ``gradient`` ``[outputs]`` of the last forward; the report."""
-
-
-def named(report: Mapping[str, float], phase: str) -> Scalars:
-    """A report under the names that the learner gives it."""
-    return {f"{name}/{phase}": value for name, value in report.items()}
-
-
-def rows(
-    modules: Sequence[nn.Module],
-    row: Callable[[nn.Module], OnlineNetwork | None],
-    optimizers: Mapping[str, Any],
-    count: int,
-) -> list[OnlineNetwork] | None:
-    """The modules' kernels, or None unless a fused update can have all that it needs."""
-    if count != 1 or not all(hasattr(o, "row_step") for o in optimizers.values()):
-        return None
-    found = [network for network in map(row, modules) if network is not None]
-    return found if len(found) == len(modules) else None

@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from plugins.losses.options import SACOptions
 
 from core.agent.learner import Learner
 from core.api import NetworkContext, OptimizerContext, dense
@@ -16,6 +15,7 @@ from plugins.execution.chain_op import sparse_chain
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
 from plugins.execution.sparse_linear import SparseLinear
+from plugins.losses.options import SACOptions
 from plugins.networks.mlp import MlpNetworks
 from plugins.networks.options import MlpHidden, MlpOptions, SimbaOptions, SimbaSize
 from plugins.networks.simba import SimbaNetworks

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from plugins.losses import SACOptions, augment
+from plugins.losses import augment
+from plugins.losses.options import SACOptions
 from tests.agents import DRQ, DRQ_DDPG, PIXELS, make_batch, make_learner, make_loss
 
 torch.set_num_threads(1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
-from plugins.losses import DDPGOptions, NoiseOptions, SACOptions
+from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
 from plugins.optimizers import AdamWOptions
 from tests.agents import SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
 

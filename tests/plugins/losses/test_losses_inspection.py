@@ -10,7 +10,8 @@ import torch
 from tensordict import TensorDict
 
 from core.api import Inspectable, LossContext, Soft
-from plugins.losses import StreamACOptions, StreamQOptions, noise
+from plugins.losses import noise
+from plugins.losses.options import StreamACOptions, StreamQOptions
 from plugins.losses.stream_ac import StreamAC
 from plugins.losses.stream_q import StreamQ
 from tests.agents import CPU

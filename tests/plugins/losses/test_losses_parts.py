@@ -13,15 +13,9 @@ from torch import nn
 from torch.distributions import Normal
 
 from core.api import EnvironmentSpec, LossContext, OptionError, UserError
-from plugins.losses import (
-    DDPGOptions,
-    NoiseOptions,
-    SACOptions,
-    noise,
-    register_losses,
-    tanh_normal,
-)
-from plugins.losses.schedules import linear
+from plugins.losses import noise, register_losses, tanh_normal
+from plugins.losses.noise import linear
+from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
 from plugins.losses.targets import average_into, least, squared_error
 from tests.agents import (
     DRQ_DDPG,

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from plugins.losses import NoiseOptions, SACOptions, noise
+from plugins.losses import noise
+from plugins.losses.options import NoiseOptions, SACOptions
 from tests.agents import SIMBA, SIMBA_DDPG, STATE, make_batch, make_loss
 
 torch.set_num_threads(1)

@@ -9,8 +9,10 @@ import torch
 from core.agent.masks import MaskSet
 from core.agent.networks import MaskedNetworks
 from core.api import EnvironmentSpec, LossContext, NetworkContext, Soft
-from plugins.losses import DDPGOptions, SACOptions, register_losses
-from plugins.networks import MlpHidden, MlpOptions, register_networks
+from plugins.losses import register_losses
+from plugins.losses.options import DDPGOptions, SACOptions
+from plugins.networks import register_networks
+from plugins.networks.options import MlpHidden, MlpOptions
 from tests.agents import CPU, build, make_execution, make_learner
 from tests.plugins.inspected import NORMALISING, REPLAYED, STREAMED, lived, transitions
 

@@ -21,8 +21,10 @@ from core.api import (
     OptimizerContext,
     RunStopped,
 )
-from plugins.losses import EpsilonOptions, StreamACOptions, StreamQOptions, register_losses
-from plugins.networks import SparseInit, StreamMlpOptions, register_networks
+from plugins.losses import register_losses
+from plugins.losses.options import EpsilonOptions, StreamACOptions, StreamQOptions
+from plugins.networks import register_networks
+from plugins.networks.options import SparseInit, StreamMlpOptions
 from plugins.optimizers import AdaptiveObGDOptions, ObGDOptions, register_optimizers
 from tests.agents import CPU, build, make_execution
 

@@ -18,15 +18,13 @@ from core.api import (
     OptionError,
     UserError,
 )
-from plugins.losses import (
+from plugins.losses import gaussian, noise, register_losses
+from plugins.losses.options import (
     DDPGOptions,
     EpsilonOptions,
     SACOptions,
     StreamACOptions,
     StreamQOptions,
-    gaussian,
-    noise,
-    register_losses,
 )
 from plugins.losses.reward_scaling import RewardScaler
 from tests.agents import CPU, PIXELS, build

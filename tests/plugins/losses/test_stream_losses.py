@@ -21,13 +21,13 @@ from core.api import (
     RunStopped,
 )
 from plugins.data import register_data
-from plugins.losses import (
+from plugins.losses import gaussian
+from plugins.losses.options import (
     DDPGOptions,
     EpsilonOptions,
     SACOptions,
     StreamACOptions,
     StreamQOptions,
-    gaussian,
 )
 from plugins.losses.stream_ac import StreamAC
 from plugins.losses.stream_q import StreamQ
