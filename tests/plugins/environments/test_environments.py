@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from plugins.environments.options import DMControlOptions
 from tests.worlds import gymnasium_env, rollout
 
 
+@cache
 def cheetah(**options):
     return DMControlEnvironments(DMControlOptions("cheetah-run", **options), EnvironmentContext())
 

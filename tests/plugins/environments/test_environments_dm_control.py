@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from plugins.environments.dm_control import DMControlEnvironments
 from plugins.environments.options import DMControlOptions
 
 
+@cache
 def build(task, **options):
     return DMControlEnvironments(DMControlOptions(task, **options), EnvironmentContext())
 

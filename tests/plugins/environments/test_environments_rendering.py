@@ -82,10 +82,11 @@ def test_the_probe_names_the_renderer_and_reports_failure():
 
 
 @pytest.mark.render
-@pytest.mark.parametrize("backend", ["egl", "osmesa"])
-def test_environments_left_open_make_no_noise_at_exit(backend):
-    if not rendering._probe(backend)[0]:
-        pytest.skip(f"{backend} does not work here")
+def test_environments_left_open_make_no_noise_at_exit():
+    # OSMesa's contexts are freed on a thread of their own: the likelier one to be late
+    backend = next((b for b in ("osmesa", "egl") if rendering._probe(b)[0]), None)
+    if backend is None:
+        pytest.skip("no OpenGL works here")
     code = (
         "from core.api import EnvironmentContext\n"
         "from plugins.environments.dm_control import DMControlEnvironments\n"

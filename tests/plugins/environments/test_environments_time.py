@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ CASES = {
 }
 
 
+@cache
 def build(options, *, time_input=True):
     make = DMControlEnvironments if isinstance(options, DMControlOptions) else GymnasiumEnvironments
     return make(options, EnvironmentContext(time_input=time_input))
@@ -41,8 +44,9 @@ def times(done, limit):
     return before, after
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    ("case", "count"), [("cheetah", 1), ("cartpole", 3), ("pendulum", 3), ("lqr", 1)]
+)
 def test_the_time_is_appended_and_nothing_else_changes(case, count):
     options, limit = CASES[case]
     environments, plain = build(options), build(options, time_input=False)
@@ -70,25 +74,24 @@ def test_the_time_is_appended_and_nothing_else_changes(case, count):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("before", [0, 1, 7])
-def test_the_time_goes_on_after_a_restore(case, before):
-    environments = build(CASES[case][0])
-    env = environments.make(2, 0)
-    root = env.reset()
-    for _ in range(before):
-        _, root = env.step_and_maybe_reset(env.rand_action(root))
-    other = environments.make(2, 1)
-    other.load_state_dict(env.state_dict())
-    again = other.reset()
-    assert torch.equal(again["observation"], root["observation"])
-    assert torch.equal(again["is_init"], root["is_init"])
-    assert root["is_init"].all().item() is (before == 0)
+def test_the_time_goes_on_after_a_restore(case):
+    env, other = (build(CASES[case][0]).make(2, seed) for seed in (0, 1))
+    root, taken = env.reset(), 0
+    for before in (0, 1, 7):
+        for _ in range(before - taken):
+            _, root = env.step_and_maybe_reset(env.rand_action(root))
+        taken = before
+        other.load_state_dict(env.state_dict())
+        again = other.reset()
+        for key in ("observation", "is_init"):
+            assert torch.equal(again[key], root[key])
+        assert root["is_init"].all().item() is (before == 0)
     for _ in range(20):
         root = env.rand_action(root)
         again["action"] = root["action"]
         (_, root), (_, again) = env.step_and_maybe_reset(root), other.step_and_maybe_reset(again)
-        assert torch.equal(again["observation"], root["observation"])
-        assert torch.equal(again["is_init"], root["is_init"])
+        for key in ("observation", "is_init"):
+            assert torch.equal(again[key], root[key])
 
 
 def test_pixels_have_no_time_input():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+from functools import cache
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 from core.agent.masks import PackedMasks
 from core.cli import main
@@ -56,6 +60,25 @@ def written(preset: str, folder: Path) -> Path:
 def run(preset: str, directory: Path, *overrides: str) -> int:
     words = ["run", str(written(preset, directory.parent)), *overrides]
     return main([*words, "--run-dir", str(directory)])
+
+
+def shared(preset: str, *overrides: str) -> Path:
+    """The directory of such a run from start to end, made once; only to be looked at."""
+    return _finished(preset, overrides)
+
+
+@cache
+def _finished(preset: str, overrides: tuple[str, ...]) -> Path:
+    folder = Path(mkdtemp(dir=_folder()))
+    assert run(preset, folder / "run", *overrides) == 0
+    return folder / "run"
+
+
+@cache
+def _folder() -> Path:
+    folder = mkdtemp(prefix="mask-runs-")
+    atexit.register(rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def saved_masks(directory: Path) -> dict[str, PackedMasks]:

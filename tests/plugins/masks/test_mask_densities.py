@@ -106,7 +106,7 @@ def spent(densities: dict[str, float], shapes: dict[str, Shape]) -> float:
     return sum(densities[name] * math.prod(shape) for name, shape in shapes.items())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(shapes=shape_lists, share=st.floats(0.01, 1))
 def test_erdos_renyi_is_what_bisection_finds(shapes, share):
     named = {str(i): shape for i, shape in enumerate(shapes)}
@@ -117,14 +117,14 @@ def test_erdos_renyi_is_what_bisection_finds(shapes, share):
         return {n: min(1.0, eps * sum(s) / math.prod(s)) for n, s in named.items()}
 
     low, high = 0.0, max(math.prod(s) / sum(s) for s in shapes)
-    for _ in range(200):
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if spent(at(middle), named) < budget else (low, middle)
     assert got == pytest.approx(at(high), rel=1e-9)
     assert spent(got, named) == pytest.approx(budget)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     shapes=shape_lists,
     vectors=st.lists(st.integers(1, 20), max_size=4),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -20,19 +19,16 @@ from core.plugins import load_plugins
 from core.training import checkpoint
 from core.training.experiment import build
 from core.training.loop import Run
-from tests.plugins.masks.mask_runs import TWO, changes, masks, run, saved_masks, written
+from tests.plugins.masks.mask_runs import TWO, changes, masks, run, saved_masks, shared, written
 from tests.unit.test_command_line import metrics, same
 
 # --- resumed ----------------------------------------------------------------------------
 
 RESUMED = {
-    "replay": ("replay", [masks("rigl")]),
-    "replay, kept weights": ("replay", [masks("rigl"), "execution=sparse"]),
-    "stream": ("stream", [masks("rigl")]),
-    "stream, kept weights": ("stream", [masks("rigl"), "execution=sparse"]),
+    "replay": ("replay", [masks("rigl"), "execution=sparse"]),
+    "stream": ("stream", [masks("set")]),
+    "stream, kept weights": ("stream", [masks("gmp"), "execution=sparse"]),
     "stream, two environments": ("stream", [masks("rigl"), *TWO]),
-    "stream, gmp": ("stream", [masks("gmp")]),
-    "stream, set": ("stream", [masks("set")]),
 }
 
 
@@ -41,8 +37,7 @@ def test_stopped_and_resumed_equals_undisturbed(
     kind: str, tmp_path: Path, monkeypatch: Any
 ) -> None:
     preset, overrides = RESUMED[kind]
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert run(preset, whole, *overrides) == 0
+    whole, parts = shared(preset, *overrides), tmp_path / "parts"
     iterate = Run._iterate
 
     def interrupt(self: Run, transitions: Any) -> Any:
@@ -61,7 +56,7 @@ def test_stopped_and_resumed_equals_undisturbed(
 
 
 def test_killed_without_warning_and_resumed_elsewhere(tmp_path: Path) -> None:
-    """Three processes: all, up to a kill between two changes, and the rest."""
+    """Up to a kill between two changes, and the rest, each in a process of its own."""
     killer = (
         "import os, signal, sys; from core.training.loop import Run; old = Run._iterate\n"
         "def iterate(self, t):\n"
@@ -70,9 +65,8 @@ def test_killed_without_warning_and_resumed_elsewhere(tmp_path: Path) -> None:
         "Run._iterate = iterate\n"
         "from core.cli import main; main(sys.argv[1:])\n"
     )
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole, parts = shared("replay", masks("rigl"), "execution=sparse"), tmp_path / "parts"
     words = [str(written("replay", tmp_path)), masks("rigl"), "execution=sparse", "--run-dir"]
-    assert main(["run", *words, str(whole)]) == 0
     command = [sys.executable, "-c", killer, "run", *words, str(parts)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
     command = [sys.executable, "-m", "core", "resume", str(parts)]
@@ -81,33 +75,14 @@ def test_killed_without_warning_and_resumed_elsewhere(tmp_path: Path) -> None:
     assert same(whole, parts)
 
 
-def test_masks_that_were_saved_are_those_that_were_in_force(tmp_path: Path) -> None:
-    """Loaded by another process, bit for bit."""
-    assert run("replay", tmp_path / "run", masks("rigl")) == 0
-    config = resolve(load([tmp_path / "run" / "resolved.yaml"]), load_plugins())
+def test_masks_that_were_saved_are_those_that_were_in_force() -> None:
+    """Bit for bit; that another process reads the same is in test_mask_static_saved."""
+    directory = shared("replay", masks("rigl"), "execution=sparse")
+    config = resolve(load([directory / "resolved.yaml"]), load_plugins())
     agent = build(config, None).agent
     drawn = dict(agent.masks.masks)
-    checkpoint.restore_agent(agent, checkpoint.read(tmp_path / "run"))
-    assert agent.masks.masks == saved_masks(tmp_path / "run") != drawn
-    script = (
-        "import hashlib, sys; from pathlib import Path; from core import checkpoint\n"
-        "from core.agent.masks import PackedMasks\n"
-        "saved = checkpoint.read(Path(sys.argv[1]))['masks']['masks']\n"
-        "digest = hashlib.sha256()\n"
-        "for role in sorted(saved):\n"
-        "    for name, mask in sorted(PackedMasks.restored(saved[role]).items()):\n"
-        "        digest.update(f'{role} {name}'.encode() + mask.numpy().tobytes())\n"
-        "print(digest.hexdigest())\n"
-    )
-    command = [sys.executable, "-c", script, str(tmp_path / "run")]
-    done = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3]
-    )
-    digest = hashlib.sha256()
-    for role in sorted(agent.masks.masks):
-        for name, mask in sorted(agent.masks.masks[role].items()):
-            digest.update(f"{role} {name}".encode() + mask.numpy().tobytes())
-    assert done.stdout.strip() == digest.hexdigest()
+    checkpoint.restore_agent(agent, checkpoint.read(directory))
+    assert agent.masks.masks == saved_masks(directory) != drawn
 
 
 # --- faults -----------------------------------------------------------------------------

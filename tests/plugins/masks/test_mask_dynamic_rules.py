@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.masks.random_masks import kept
@@ -53,6 +53,7 @@ def layers(draw):
 FRACTIONS = st.one_of(st.sampled_from([0.1, 0.3, 0.5, 1.0]), st.floats(0.001, 1))
 
 
+@settings(max_examples=60)
 @given(layers(), FRACTIONS)
 def test_rigl_moves_the_smallest_weights_to_the_largest_gradients(layer, fraction):
     mask, weight, gradient = layer
@@ -64,6 +65,7 @@ def test_rigl_moves_the_smallest_weights_to_the_largest_gradients(layer, fractio
     assert changed["w"].sum() == mask.sum()
 
 
+@settings(max_examples=40)
 @given(layers(), FRACTIONS, st.integers(0, 1000))
 def test_set_keeps_the_largest_and_grows_anywhere_else(layer, fraction, seed):
     mask, weight, gradient = layer
@@ -84,7 +86,7 @@ def test_set_grows_every_place_that_does_not_live_equally_often():
     weight = torch.zeros(4, 5)
     weight[mask] = torch.tensor([9.0, 8, 7, 6, 5, 4, 3, 0.2, 0.1, 0.0])
     counts = torch.zeros(4, 5)
-    draws = 3000
+    draws = 1500
     for seed in range(draws):
         counts += scheme("set", sparsity=0.5, every=1).change(
             view({"w": weight}, {"w": mask}, frame=1, seed=seed)
@@ -127,6 +129,7 @@ def test_the_first_of_equal_candidates_are_chosen():
 # --- gradual magnitude pruning ----------------------------------------------------------
 
 
+@settings(max_examples=40)
 @given(
     st.integers(1, 12),
     st.integers(1, 12),

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import OptionError
@@ -18,6 +18,7 @@ from tests.plugins.masks.mask_views import scheme, view
 # --- schedules --------------------------------------------------------------------------
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 50), st.integers(0, 100), st.integers(0, 300), st.lists(st.integers(1, 40)))
 def test_changes_fall_due_at_the_stated_frames(every, begin, length, steps):
     schedule = Periodic(every, begin, begin + length)

@@ -25,7 +25,7 @@ RULES = {"erdos_renyi": erdos_renyi, "uniform": uniform}
 
 
 @pytest.mark.parametrize("distribution", RULES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(sparsity=st.floats(0.05, 0.9), seed=st.integers(0, 999))
 def test_each_kernel_keeps_its_largest(distribution, sparsity, seed):
     parameters = weights(seed=seed)
@@ -94,7 +94,7 @@ def all_sorted(scores, wanted):
     return {name: mask.reshape(scores[name].shape) for name, mask in masks.items()}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 999), levels=st.sampled_from([None, 2, 5]))
 def test_one_threshold_is_that_of_sorting_all(data, seed, levels):
     sides = data.draw(

@@ -48,7 +48,7 @@ def test_random_scores_are_uniform_and_of_the_generator_alone():
     assert ((observed - 200) ** 2 / 200).sum() < 9 + 5 * math.sqrt(18)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_the_highest_are_those_of_a_sort(data):
     values = data.draw(st.lists(st.one_of(FEW, ANY), min_size=1, max_size=60))
@@ -104,7 +104,7 @@ def test_nan_is_refused(wanted):
         highest(torch.tensor([1.0, math.nan, 2.0]), wanted)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data(), lines=st.integers(1, 6), size=st.integers(1, 9))
 def test_each_line_has_its_own_count(data, lines, size):
     line = st.lists(st.one_of(FEW, ANY), min_size=size, max_size=size)

@@ -29,7 +29,7 @@ def distances(output, outputs, inputs):
     return [min(d, inputs - d) for d in apart]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data(), outputs=SIDES, inputs=SIDES, seed=st.integers(0, 99))
 def test_without_rewiring_each_output_has_the_inputs_nearest_to_it(data, outputs, inputs, seed):
     number = data.draw(st.integers(1, outputs * inputs))
@@ -54,7 +54,7 @@ def test_a_ring_by_hand():
     ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     data=st.data(),
     outputs=SIDES,

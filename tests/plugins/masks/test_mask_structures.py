@@ -29,7 +29,7 @@ def scores_of(shape, seed, levels=None):
     return torch.randint(levels, shape, generator=rng(seed)).float()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data(), shape=SHAPES, seed=st.integers(0, 999))
 def test_unstructured_masks_are_any(data, shape, seed):
     count = data.draw(st.integers(0, math.prod(shape)))
@@ -61,7 +61,7 @@ def blocks_by_hand(scores, count, side):
     return np.kron(best(means, number), np.ones((side, side), bool)).reshape(scores.shape)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     data=st.data(),
     side=st.integers(2, 4),
@@ -138,7 +138,7 @@ def share(n, m, size):
     return max(1, math.floor(n * size / m + 0.5))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     data=st.data(),
     shape=SHAPES,

@@ -51,7 +51,7 @@ SMALL: dict[str, Shape] = {
 # --- draws ------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), size=st.integers(1, 3000), seed=st.integers(0, 2**32))
 def test_exact_masks_are_exact(data, size, seed):
     count = data.draw(st.integers(0, size))
@@ -74,7 +74,7 @@ def chi_square(observed: list[int], expected: float) -> float:
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_every_subset_is_equally_likely(count, monkeypatch):
     monkeypatch.setattr(random_masks, "CHUNK", 1)  # so that a round has more than one chunk
-    generator, draws = rng(1), 4000
+    generator, draws = rng(1), 2000
     seen = Counter(tuple(exact_mask(6, count, generator).tolist()) for _ in range(draws))
     subsets = math.comb(6, count)
     assert len(seen) == subsets
@@ -95,7 +95,7 @@ def test_large_masks_favour_no_region(density):
     assert abs(score - (bins - 1)) < 5 * math.sqrt(2 * (bins - 1))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(density=st.floats(0.05, 0.95), size=st.integers(50, 5000), seed=st.integers(0, 1000))
 def test_bernoulli_counts_are_binomial(density, size, seed):
     generator = rng(seed)
@@ -120,7 +120,7 @@ def test_bernoulli_entries_are_independent():
 
 
 @pytest.mark.parametrize("name", ["erdos_renyi", "uniform"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(sparsity=st.floats(0.05, 0.9), seed=st.integers(0, 1000))
 def test_masks_keep_the_nearest_number(name, sparsity, seed):
     parameters = empty(SMALL)
