@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plugins.losses.options import StreamACOptions, StreamQOptions
-from tests.plugins.losses.test_stream_fused import Setting, make
+from tests.plugins.losses.fused_lives import Setting, make
 from tests.plugins.test_compile import fresh_compiler
 from tests.plugins.test_gpu_streaming import CHOICES, STATE, make_batch
 
