@@ -106,45 +106,39 @@ class StreamInputs:
     @torch.no_grad()
     def prepare(self, batch: TensorDictBase) -> Batch:
         """One step of every environment, ``[N]``; flags, rewards and discounts as ``[N]``."""
-        reward, ended = batch["next", "reward"].squeeze(1), batch["next", "done"].squeeze(1)
-        observation, following = batch["observation"], batch["next", "observation"]
-        observation = self.normalised(observation)
+        following = batch["next", "observation"]
+        observation = self.normalised(batch["observation"])
         self._fold(following)
-        prepared = {
-            "observation": observation,
-            "next_observation": self.normalised(following),
-            "action": batch["action"],
-            "reward": reward,
-            "discount": batch["next", "discount"].squeeze(1),
-            "ended": ended,
-        }
-        if self.truncation_ends:
-            prepared["discount"] = self.gamma * ended.logical_not().to(reward.dtype)
+        prepared = self._prepared(batch, observation, self.normalised(following))
         if self.scaler is not None:
-            prepared["reward_scale"] = self.scaler.fold(reward, ended)
-            prepared["reward"] = reward / prepared["reward_scale"]
+            scale = self.scaler.fold(prepared["reward"], prepared["ended"])
+            prepared |= {"reward": prepared["reward"] / scale, "reward_scale": scale}
         return prepared
 
     @torch.no_grad()
     def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """:meth:`prepare` of any transitions ``[B]``, by the statistics as they are."""
-        now, after = batch["observation"], batch["next"]
-        reward, discount = after["reward"].squeeze(1), after["discount"].squeeze(1)
-        ended = after["done"].squeeze(1)
+        raw, following = batch["observation"], batch["next", "observation"]
+        observation = self.normalised(raw)
+        prepared = self._prepared(batch, observation, self.normalised(following))
+        if self.scaler is not None:
+            reward = prepared["reward"]
+            prepared["reward"] = (reward / self.scaler.divisor()).to(reward.dtype)
+        return AnalysisBatch(raw, prepared, dict.fromkeys(self._networks, (observation,)))
+
+    def _prepared(self, batch: TensorDictBase, observation: Tensor, following: Tensor) -> Batch:
+        after = batch["next"]
+        reward, discount, ended = (after[key].squeeze(1) for key in ("reward", "discount", "done"))
         if self.truncation_ends:
             discount = self.gamma * ended.logical_not().to(reward.dtype)
-        prepared = {
-            "observation": self.normalised(now),
-            "next_observation": self.normalised(after["observation"]),
+        return {
+            "observation": observation,
+            "next_observation": following,
             "action": batch["action"],
             "reward": reward,
             "discount": discount,
             "ended": ended,
         }
-        if self.scaler is not None:
-            prepared["reward"] = (reward / self.scaler.divisor()).to(reward.dtype)
-        called = dict.fromkeys(self._networks, (prepared["observation"],))
-        return AnalysisBatch(now, prepared, called)
 
     def transition(self, batch: TensorDictBase) -> Transition:
         """:meth:`prepare` for one environment on a CPU."""
