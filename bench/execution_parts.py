@@ -18,7 +18,8 @@ from core.agent.masks import MaskSet, zero_removed
 from core.api import EnvironmentSpec, ExecutionContext, NetworkContext, OptimizerContext
 from plugins.execution import register_execution
 from plugins.masks import register_masks
-from plugins.networks import SimbaSize, register_networks
+from plugins.networks import register_networks
+from plugins.networks.options import SimbaSize
 from plugins.optimizers import register_optimizers
 
 CPU = torch.device("cpu")

@@ -36,7 +36,8 @@ from bench.execution_parts import (
 )
 from bench.plain_streaming import GAMMA, LAMBDA, PlainObGD
 from core.api import EnvironmentSpec, NetworkContext, dense
-from plugins.networks import SimbaSize, register_networks
+from plugins.networks import register_networks
+from plugins.networks.options import SimbaSize
 from plugins.optimizers.obgd import ObGD
 
 INPUTS, BLOCKS, KAPPA = 96, 2, 2.0

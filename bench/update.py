@@ -42,7 +42,8 @@ from core.api import (
 )
 from plugins.execution import register_execution
 from plugins.losses import register_losses
-from plugins.networks import SimbaOptions, SimbaSize, register_networks
+from plugins.networks import register_networks
+from plugins.networks.options import SimbaOptions, SimbaSize
 from plugins.optimizers import register_optimizers
 
 OBSERVATIONS, ACTIONS, BATCH, SPARSITY = 67, 21, 256, 0.9

@@ -19,14 +19,10 @@ from core.api import (
     OptimizerContext,
 )
 from plugins.execution import register_execution
-from plugins.losses import DDPGOptions, NoiseOptions, SACOptions, register_losses
-from plugins.networks import (
-    DrqHidden,
-    DrqOptions,
-    SimbaOptions,
-    SimbaSize,
-    register_networks,
-)
+from plugins.losses import register_losses
+from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
+from plugins.networks import register_networks
+from plugins.networks.options import DrqHidden, DrqOptions, SimbaOptions, SimbaSize
 from plugins.optimizers import AdamWOptions, register_optimizers
 
 CPU = torch.device("cpu")

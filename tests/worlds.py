@@ -8,11 +8,12 @@ import torch
 from tensordict import TensorDictBase
 
 from core.api import EnvironmentContext
-from plugins.environments import GymnasiumOptions, _build_gymnasium
+from plugins.environments.gymnasium import GymnasiumEnvironments
+from plugins.environments.options import GymnasiumOptions
 
 
 def gymnasium_env(id_: str = "CartPole-v1", **options: Any) -> Any:
-    return _build_gymnasium(GymnasiumOptions(id_, **options), EnvironmentContext())
+    return GymnasiumEnvironments(GymnasiumOptions(id_, **options), EnvironmentContext())
 
 
 def rollout(env: Any, steps: int, seed: int = 0) -> TensorDictBase:

@@ -16,8 +16,9 @@ from plugins.environments import rendering
 from plugins.environments.episodes import state_text, with_time
 
 if TYPE_CHECKING:
-    from plugins.environments import DMControlOptions
+    from core.api import EnvironmentContext
     from plugins.environments.batched import BatchedEnv
+    from plugins.environments.options import DMControlOptions
 
 Array = np.ndarray[Any, Any]
 FAST_FLAGS = {"shadow": False, "reflection": False}
@@ -29,14 +30,17 @@ UNLIMITED = 1e9
 class DMControlEnvironments:
     """See :class:`core.api.Environments`."""
 
-    def __init__(
-        self, options: DMControlOptions, renderer: rendering.Renderer | None, *, time_input: bool
-    ) -> None:
-        self._renderer = renderer
+    def __init__(self, options: DMControlOptions, context: EnvironmentContext) -> None:
+        if context.time_input and options.pixels:
+            raise UserError(
+                "the time can only be appended to states, and these are pixels; choose a network "
+                "for pixels (stream_cnn), or set network.time_input: false"
+            )
+        self._renderer = rendering.choose(required=options.pixels)
         _check_task(options.task)
         self._options = options
         simulator = DMControlSimulator(options, seed=0)
-        self.spec = with_time(simulator.spec()) if time_input else simulator.spec()
+        self.spec = with_time(simulator.spec()) if context.time_input else simulator.spec()
         simulator.close()
 
     @property

@@ -19,8 +19,9 @@ from plugins.environments.episodes import state_text, with_time
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from plugins.environments import GymnasiumOptions
+    from core.api import EnvironmentContext
     from plugins.environments.batched import BatchedEnv, Bounds
+    from plugins.environments.options import GymnasiumOptions
 
 Array = np.ndarray[Any, Any]
 
@@ -29,10 +30,11 @@ Array = np.ndarray[Any, Any]
 class GymnasiumEnvironments:
     """See :class:`core.api.Environments`."""
 
-    def __init__(self, options: GymnasiumOptions, *, time_input: bool) -> None:
+    def __init__(self, options: GymnasiumOptions, context: EnvironmentContext) -> None:
+        rendering.choose(required=False)
         self._options = options
         simulator = GymnasiumSimulator(options, seed=0)
-        self.spec = with_time(simulator.spec()) if time_input else simulator.spec()
+        self.spec = with_time(simulator.spec()) if context.time_input else simulator.spec()
         self._bounds = simulator.bounds()
         simulator.close()
 

@@ -9,7 +9,7 @@ from torchrl.objectives import LossModule
 
 from core.api import Average, Phase, Returns
 from plugins.losses import inputs, noise
-from plugins.losses.schedules import linear
+from plugins.losses.noise import linear
 from plugins.losses.targets import average_into, least, squared_error, target_copy, td_target
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from core.api import AnalysisBatch, Batch, LossContext, Metrics
-    from plugins.losses import DDPGOptions
+    from plugins.losses.options import DDPGOptions
 
 INSIDE = 1 - 1e-6
 """Bound of DrQ-v2's actions: just inside the action range."""
@@ -50,12 +50,13 @@ class DDPG(LossModule):
 
     def __init__(self, options: DDPGOptions, context: LossContext) -> None:
         super().__init__()
+        inputs.check_actions("ddpg", context)
         self.in_keys = list(inputs.IN_KEYS)
         self.out_keys = ["loss_actor", "loss_critic"]
         self.options = options
         parts = context.parts
-        self.normaliser = parts.normaliser()
-        self.encoder = parts.encoder()
+        self.inputs = inputs.BatchInputs("ddpg", options.shift, context)
+        self.normaliser, self.encoder = self.inputs.normaliser, self.inputs.encoder
         self.actor = parts.actor({"action": context.spec.action})
         self.critic = parts.critic(options.critics)
         self.target_critic = target_copy(self.critic)
@@ -65,7 +66,7 @@ class DDPG(LossModule):
     @property
     def phases(self) -> tuple[Phase, ...]:
         """Actor, critic (with the encoder, if there is one), target; or critic first."""
-        trained = (self.critic,) if self.encoder is None else (self.encoder, self.critic)
+        trained = self.inputs.trained_with(self.critic)
         actor = Phase("actor", self._move_actor, (self.actor,))
         critic = Phase("critic", self._move_critic, trained)
         both = (actor, critic) if self.options.order == "actor_first" else (critic, actor)
@@ -79,11 +80,11 @@ class DDPG(LossModule):
 
     def prepare(self, batch: TensorDictBase) -> Batch:
         """See :meth:`core.api.Loss.prepare`."""
-        return inputs.prepare(batch, self.normaliser, self.encoder, self.options.shift)
+        return self.inputs.prepare(batch, self.options.shift)
 
     def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """See :meth:`core.api.Inspectable.examine`."""
-        return inputs.examine(batch, self.normaliser, self.encoder)
+        return self.inputs.examine(batch)
 
     def predict(self, batch: Batch) -> Tensor:
         """``[M, B]``: each critic's value of the stored actions."""
@@ -100,13 +101,12 @@ class DDPG(LossModule):
 
     def observe(self, observation: Tensor, begins: Tensor) -> None:
         """See :meth:`core.api.Loss.observe`; every observation acted on enters the statistics."""
-        if self.normaliser is not None:
-            self.normaliser.update(observation)
+        self.inputs.observe(observation)
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, explore: bool) -> Tensor:
         """``[N, A]`` in [-1, 1]: the mean, with unclipped noise when exploring."""
-        mean = self._mean(inputs.features(observation, self.normaliser, self.encoder))
+        mean = self._mean(self.inputs.features(observation))
         return self._noisy(mean, clip=None) if explore else mean
 
     def set_progress(self, agent_steps: int) -> None:

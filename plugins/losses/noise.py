@@ -1,4 +1,4 @@
-"""Where every random action of the losses comes from."""
+"""Where every random action of the losses comes from, and how much of it there is."""
 
 from __future__ import annotations
 
@@ -22,3 +22,9 @@ def sometimes_random(greedy: Tensor, share: Tensor, choices: int) -> Tensor:
     """
     replaced = torch.rand(greedy.shape, device=greedy.device) < share
     return torch.where(replaced, torch.randint_like(greedy, choices), greedy)
+
+
+def linear(initial: float, final: float, steps: int, now: int) -> float:
+    """From ``initial`` at step 0 to ``final`` at step ``steps``, constant after."""
+    share = min(max(now / steps, 0.0), 1.0)
+    return (1 - share) * initial + share * final

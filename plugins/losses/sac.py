@@ -10,7 +10,7 @@ from torch import nn
 from torchrl.objectives import LossModule
 
 from core.api import Average, Phase, Returns
-from plugins.losses import inputs, squashed
+from plugins.losses import inputs, tanh_normal
 from plugins.losses.targets import average_into, least, squared_error, target_copy, td_target
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.api import AnalysisBatch, Batch, LossContext, Metrics
-    from plugins.losses import SACOptions
+    from plugins.losses.options import SACOptions
 
 
 @final
@@ -59,6 +59,7 @@ class SAC(LossModule):
 
     def __init__(self, options: SACOptions, context: LossContext) -> None:
         super().__init__()
+        inputs.check_actions("sac", context)
         self.in_keys = list(inputs.IN_KEYS)
         self.out_keys = ["loss_actor", "loss_temperature", "loss_critic"]
         self.options = options
@@ -66,8 +67,8 @@ class SAC(LossModule):
         self.target_entropy = (
             -0.5 * actions if options.target_entropy is None else options.target_entropy
         )
-        self.normaliser = parts.normaliser()
-        self.encoder = parts.encoder()
+        self.inputs = inputs.BatchInputs("sac", options.shift, context)
+        self.normaliser, self.encoder = self.inputs.normaliser, self.inputs.encoder
         self.actor = parts.actor({"mean": actions, "log_std": actions})
         self.critic = parts.critic(options.critics)
         self.target_critic = target_copy(self.critic)
@@ -76,7 +77,7 @@ class SAC(LossModule):
     @property
     def phases(self) -> tuple[Phase, ...]:
         """Actor, temperature, critic (with the encoder, if there is one), target."""
-        trained = (self.critic,) if self.encoder is None else (self.encoder, self.critic)
+        trained = self.inputs.trained_with(self.critic)
         temperature = {"lr": self.options.temperature_lr, "weight_decay": 0.0}
         average = Average(self.target_critic, self.critic, self.options.tau)
         return (
@@ -93,11 +94,11 @@ class SAC(LossModule):
 
     def prepare(self, batch: TensorDictBase) -> Batch:
         """See :meth:`core.api.Loss.prepare`."""
-        return inputs.prepare(batch, self.normaliser, self.encoder, self.options.shift)
+        return self.inputs.prepare(batch, self.options.shift)
 
     def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """See :meth:`core.api.Inspectable.examine`."""
-        return inputs.examine(batch, self.normaliser, self.encoder)
+        return self.inputs.examine(batch)
 
     def predict(self, batch: Batch) -> Tensor:
         """``[M, B]``: each critic's value of the stored actions."""
@@ -106,7 +107,7 @@ class SAC(LossModule):
     @torch.no_grad()
     def bonus(self, batch: Batch) -> Tensor:
         """``[B]``: temperature times minus the log-probability of an action drawn here."""
-        _, log_prob = squashed.sample(*self._policy(batch["features"]))
+        _, log_prob = tanh_normal.sample(*self._policy(batch["features"]))
         return -self.temperature() * log_prob.squeeze(-1)  # type: ignore[no-any-return]
 
     @property
@@ -120,14 +121,13 @@ class SAC(LossModule):
 
     def observe(self, observation: Tensor, begins: Tensor) -> None:
         """See :meth:`core.api.Loss.observe`; every observation acted on enters the statistics."""
-        if self.normaliser is not None:
-            self.normaliser.update(observation)
+        self.inputs.observe(observation)
 
     @torch.no_grad()
     def act(self, observation: Tensor, *, explore: bool) -> Tensor:
         """A sample of the policy, or the tanh of its mean: ``[N, A]`` in [-1, 1]."""
-        mean, log_std = self._policy(inputs.features(observation, self.normaliser, self.encoder))
-        return squashed.sample(mean, log_std)[0] if explore else torch.tanh(mean)
+        mean, log_std = self._policy(self.inputs.features(observation))
+        return tanh_normal.sample(mean, log_std)[0] if explore else torch.tanh(mean)
 
     def set_progress(self, agent_steps: int) -> None:
         """Nothing in SAC moves with the step count."""
@@ -135,11 +135,11 @@ class SAC(LossModule):
     def _policy(self, features: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = self.actor(features)
         options = self.options
-        return mean, squashed.bounded_log_std(raw, options.log_std_min, options.log_std_max)
+        return mean, tanh_normal.bounded_log_std(raw, options.log_std_min, options.log_std_max)
 
     def _move_actor(self, batch: Batch) -> tuple[Tensor, Metrics]:
         features = batch["features"].detach()
-        action, log_prob = squashed.sample(*self._policy(features))
+        action, log_prob = tanh_normal.sample(*self._policy(features))
         value = least(self.critic(features, action))
         temperature = self.temperature().detach()
         batch["entropy"] = -log_prob.detach().mean()
@@ -160,7 +160,7 @@ class SAC(LossModule):
     @torch.no_grad()
     def _target(self, batch: Batch) -> Tensor:
         features = batch["next_features"]
-        action, log_prob = squashed.sample(*self._policy(features))
+        action, log_prob = tanh_normal.sample(*self._policy(features))
         value = least(self.target_critic(features, action)) - self.temperature() * log_prob
         return td_target(batch["reward"], batch["discount"], value)
 

@@ -10,15 +10,16 @@ from torch.nn import functional as F
 from torchrl.objectives import LossModule
 
 from core.api import Phase, Returns
-from plugins.losses import gaussian, inputs, noise, streaming
+from plugins.losses import fused, gaussian, inputs, noise, td
 from plugins.losses.stream_ac_fused import FusedActorCritic
+from plugins.losses.stream_inputs import IN_KEYS, StreamInputs, forget
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor, nn
 
     from core.api import AnalysisBatch, Batch, LossContext, Metrics, OnlineNetwork, Scalars
-    from plugins.losses import StreamACOptions
+    from plugins.losses.options import StreamACOptions
 
 
 @final
@@ -40,13 +41,14 @@ class StreamAC(LossModule):
 
     def __init__(self, options: StreamACOptions, context: LossContext) -> None:
         super().__init__()
-        self.in_keys = list(streaming.IN_KEYS)
+        inputs.check_actions("stream_ac", context)
+        self.in_keys = list(IN_KEYS)
         self.out_keys = ["loss_critic", "loss_actor"]
         self.options = options
         self.environments = context.count
-        self.stream = streaming.make_inputs(options, context)
+        self.stream = StreamInputs(options, context, ("actor", "critic"))
         self.normaliser, self.reward_scaler = self.stream.normaliser, self.stream.scaler
-        self.register_load_state_dict_post_hook(streaming.forget)
+        self.register_load_state_dict_post_hook(forget)
         actions = context.spec.action
         self.actor = context.parts.actor({"mean": actions, "std": actions})
         self.critic = context.parts.critic(1, action=False)
@@ -74,7 +76,7 @@ class StreamAC(LossModule):
 
     def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """See :meth:`core.api.Inspectable.examine`."""
-        return self.stream.examine(batch, ("actor", "critic"))
+        return self.stream.examine(batch)
 
     def predict(self, batch: Batch) -> Tensor:
         """``[1, B]``: the value of each state."""
@@ -110,7 +112,7 @@ class StreamAC(LossModule):
         optimizers: Mapping[str, Any],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """See :meth:`core.api.Fusable.fuse`: for one environment, where kernels apply."""
-        rows = streaming.rows((self.actor, self.critic), row, optimizers, self.environments)
+        rows = fused.rows((self.actor, self.critic), row, optimizers, self.environments)
         if rows is None:
             return None
         actor, critic = rows
@@ -127,12 +129,12 @@ class StreamAC(LossModule):
     @torch.no_grad()
     def _td_error(self, batch: Batch, value: Tensor) -> Tensor:
         next_value = self._value(batch["next_observation"])
-        return streaming.td_error(batch["reward"], batch["discount"], value, next_value)
+        return td.td_error(batch["reward"], batch["discount"], value, next_value)
 
     def _move_critic(self, batch: Batch) -> tuple[Tensor, Metrics]:
         value = self._value(batch["observation"])
         batch["td_error"] = self._td_error(batch, value.detach())
-        return -value, streaming.td_metrics(batch, value.detach(), "train/value")
+        return -value, td.td_metrics(batch, value.detach(), "train/value")
 
     def _move_actor(self, batch: Batch) -> tuple[Tensor, Metrics]:
         mean, std = self._policy(batch["observation"])
@@ -144,7 +146,7 @@ class StreamAC(LossModule):
     @torch.no_grad()
     def _check_overshoot(self, batch: Batch) -> tuple[None, Metrics]:
         after = self._td_error(batch, self._value(batch["observation"]))
-        return None, streaming.overshoot(batch, after)
+        return None, td.overshoot(batch, after)
 
 
 def _step(batch: Batch) -> dict[str, Tensor]:

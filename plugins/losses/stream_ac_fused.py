@@ -14,15 +14,17 @@ import numpy as np
 import torch
 
 from plugins.losses import gaussian, noise
-from plugins.losses.streaming import Transition, named, td_error
+from plugins.losses.fused import named
+from plugins.losses.td import td_error
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
     from core.api import OnlineNetwork, Scalars
-    from plugins.losses import StreamACOptions
-    from plugins.losses.streaming import Inputs, RowOptimizer
+    from plugins.losses.fused import RowOptimizer
+    from plugins.losses.options import StreamACOptions
+    from plugins.losses.stream_inputs import StreamInputs, Transition
 
 
 @final
@@ -32,7 +34,7 @@ class FusedActorCritic:
     def __init__(
         self,
         options: StreamACOptions,
-        inputs: Inputs,
+        inputs: StreamInputs,
         actor: OnlineNetwork,
         critic: OnlineNetwork,
         optimizers: Mapping[str, RowOptimizer],

@@ -9,8 +9,9 @@ import torch
 from torchrl.objectives import LossModule
 
 from core.api import Phase, Returns
-from plugins.losses import inputs, noise, streaming
-from plugins.losses.schedules import linear
+from plugins.losses import fused, inputs, noise, td
+from plugins.losses.noise import linear
+from plugins.losses.stream_inputs import IN_KEYS, StreamInputs, forget
 from plugins.losses.stream_q_fused import FusedQ
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from core.api import AnalysisBatch, Batch, LossContext, Metrics, OnlineNetwork, Scalars
-    from plugins.losses import StreamQOptions
+    from plugins.losses.options import StreamQOptions
 
 
 @final
@@ -39,13 +40,14 @@ class StreamQ(LossModule):
 
     def __init__(self, options: StreamQOptions, context: LossContext) -> None:
         super().__init__()
-        self.in_keys = list(streaming.IN_KEYS)
+        inputs.check_actions("stream_q", context, discrete=True)
+        self.in_keys = list(IN_KEYS)
         self.out_keys = ["loss_critic"]
         self.options = options
         self.environments, self.actions = context.count, context.spec.action
-        self.stream = streaming.make_inputs(options, context)
+        self.stream = StreamInputs(options, context, ("critic",))
         self.normaliser, self.reward_scaler = self.stream.normaliser, self.stream.scaler
-        self.register_load_state_dict_post_hook(streaming.forget)
+        self.register_load_state_dict_post_hook(forget)
         self.critic = context.parts.critic(1, self.actions, action=False)
         start = options.epsilon.initial
         self.register_buffer("epsilon", torch.full((), start, device=context.device))
@@ -70,7 +72,7 @@ class StreamQ(LossModule):
 
     def examine(self, batch: TensorDictBase) -> AnalysisBatch:
         """See :meth:`core.api.Inspectable.examine`."""
-        return self.stream.examine(batch, ("critic",))
+        return self.stream.examine(batch)
 
     def predict(self, batch: Batch) -> Tensor:
         """``[1, B]``: the value of each action taken."""
@@ -109,7 +111,7 @@ class StreamQ(LossModule):
         optimizers: Mapping[str, Any],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """See :meth:`core.api.Fusable.fuse`: for one environment, where kernels apply."""
-        rows = streaming.rows((self.critic,), row, optimizers, self.environments)
+        rows = fused.rows((self.critic,), row, optimizers, self.environments)
         if rows is None:
             return None
         (critic,) = rows
@@ -122,25 +124,25 @@ class StreamQ(LossModule):
     @torch.no_grad()
     def _td_error(self, batch: Batch, value: Tensor) -> Tensor:
         next_value = self._values(batch["next_observation"]).amax(-1)
-        return streaming.td_error(batch["reward"], batch["discount"], value, next_value)
+        return td.td_error(batch["reward"], batch["discount"], value, next_value)
 
     def _move_critic(self, batch: Batch) -> tuple[Tensor, Metrics]:
         values = self._values(batch["observation"])
         value = _of(values, batch["action"])
         batch["exploratory"] = values.argmax(-1) != batch["action"]
         batch["td_error"] = self._td_error(batch, value.detach())
-        metrics = streaming.td_metrics(batch, value.detach(), "train/q")
+        metrics = td.td_metrics(batch, value.detach(), "train/q")
         return -value, metrics | {"train/epsilon": self.epsilon}
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
         form = self.options.exploratory_cut
-        flags = streaming.cut_trace(form, batch["ended"], batch["exploratory"])
+        flags = td.cut_trace(form, batch["ended"], batch["exploratory"])
         return {"delta": batch["td_error"], **flags}
 
     @torch.no_grad()
     def _check_overshoot(self, batch: Batch) -> tuple[None, Metrics]:
         value = _of(self._values(batch["observation"]), batch["action"])
-        return None, streaming.overshoot(batch, self._td_error(batch, value))
+        return None, td.overshoot(batch, self._td_error(batch, value))
 
 
 def _of(values: Tensor, action: Tensor) -> Tensor:

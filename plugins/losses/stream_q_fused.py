@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from plugins.losses.streaming import Transition, cut_trace, named, td_error
+from plugins.losses.fused import named
+from plugins.losses.td import cut_trace, td_error
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
     from core.api import OnlineNetwork, Scalars
-    from plugins.losses import StreamQOptions
-    from plugins.losses.streaming import Inputs, RowOptimizer
+    from plugins.losses.fused import RowOptimizer
+    from plugins.losses.options import StreamQOptions
+    from plugins.losses.stream_inputs import StreamInputs, Transition
 
 
 @final
@@ -24,7 +26,7 @@ class FusedQ:
     def __init__(
         self,
         options: StreamQOptions,
-        inputs: Inputs,
+        inputs: StreamInputs,
         critic: OnlineNetwork,
         optimizer: RowOptimizer,
         epsilon: Tensor,

@@ -2,95 +2,103 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from core.api import Component, MaskContext, hookimpl, require
+from core.api import Component, MaskContext, hookimpl, lazy
+from plugins.masks.options import (
+    BlockOptions,
+    GMPOptions,
+    MagnitudeOptions,
+    NMOptions,
+    NoMaskOptions,
+    RandomMaskOptions,
+    RigLOptions,
+    SETOptions,
+    SmallWorldOptions,
+    SnipOptions,
+)
 
 if TYPE_CHECKING:
     from core.api import MaskScheme
 
-Counted = Literal["all", "kernels"]
+
+def _of_gradients(options: SnipOptions | RigLOptions) -> frozenset[str]:
+    """``inspection``, and ``replay`` where ``batch.source`` is that."""
+    return frozenset({"inspection"}) | options.batch.needs
 
 
-@dataclass(frozen=True)
-class PruningOptions:
-    """How much is to be removed of which weights: what most schemes have in common."""
-
-    sparsity: float
-    """Share of parameters removed, in [0, 1); see ``counted`` for which are meant."""
-    target: str = "all"
-    """The network to prune, each on its own: a role such as actor, critic or encoder, or all."""
-    counted: Counted = "all"
-    """Which parameters ``sparsity`` is the share of. Only tensors of two or more dimensions
-    are ever pruned. ``all``: every parameter of the network, so biases and layer norms use
-    up some of what may live (Ma et al. 2025, ``agents/sparse.py``); ``kernels``: those
-    tensors alone."""
-    dense: tuple[str, ...] = ()
-    """Patterns of parameters or modules to leave dense, as in fnmatch, such as ``heads.*``;
-    they are left out of the count: ``sparsity`` is that of the rest."""
-
-    def __post_init__(self) -> None:
-        require(0 <= self.sparsity < 1, "sparsity", f"must be in [0, 1), got {self.sparsity}")
-        require(self.target != "", "target", "must name a network, or be all")
-
-
-@dataclass(frozen=True)
-class RandomMaskOptions(PruningOptions):
-    """Random masks of a fixed sparsity (Ma et al. 2025, section 2.2)."""
-
-    draw: Literal["exact", "bernoulli"] = "exact"
-    """``exact``: each kernel keeps exactly the nearest number of weights to its density, and
-    at least one. ``bernoulli``: each weight lives or not on its own (Ma et al. 2025)."""
-
-
-@dataclass(frozen=True)
-class NoMaskOptions:
-    """No pruning."""
-
-    target: str = "all"
-    """The network to leave dense, or all."""
-
-    def __post_init__(self) -> None:
-        require(self.target != "", "target", "must name a network, or be all")
-
-
-def _build_erdos_renyi(options: RandomMaskOptions, context: MaskContext) -> MaskScheme:
-    from plugins.masks.densities import erdos_renyi
-    from plugins.masks.random_masks import RandomMasks
-
-    return RandomMasks("erdos_renyi", erdos_renyi, options)
-
-
-def _build_uniform(options: RandomMaskOptions, context: MaskContext) -> MaskScheme:
-    from plugins.masks.densities import uniform
-    from plugins.masks.random_masks import RandomMasks
-
-    return RandomMasks("uniform", uniform, options)
-
-
-def _build_none(options: NoMaskOptions, context: MaskContext) -> MaskScheme:
-    from plugins.masks.none import NoMasks
-
-    return NoMasks(options)
+_INSTEAD = {"replay": "or let it look at the last transitions: batch.source: recent"}
 
 
 @hookimpl
 def register_masks() -> list[Component[Any, MaskContext, MaskScheme]]:
     """The built-in pruning schemes."""
-    from plugins.masks import dynamic, static
-
     return [
         Component(
             "erdos_renyi",
             RandomMaskOptions,
-            _build_erdos_renyi,
+            lazy("plugins.masks.random_masks:erdos_renyi_masks"),
             "random; wide layers are sparser than narrow ones (Erdos-Renyi densities)",
         ),
         Component(
-            "uniform", RandomMaskOptions, _build_uniform, "random; every kernel has one density"
+            "uniform",
+            RandomMaskOptions,
+            lazy("plugins.masks.random_masks:uniform_masks"),
+            "random; every kernel has one density",
         ),
-        Component("none", NoMaskOptions, _build_none, "every weight lives"),
-        *static.components(),
-        *dynamic.components(),
+        Component(
+            "none", NoMaskOptions, lazy("plugins.masks.static:no_masks"), "every weight lives"
+        ),
+        Component(
+            "magnitude",
+            MagnitudeOptions,
+            lazy("plugins.masks.magnitude:magnitude_masks"),
+            "the largest weights live; at initialisation, or once in training",
+        ),
+        Component(
+            "snip",
+            SnipOptions,
+            lazy("plugins.masks.snip:snip_masks"),
+            "what the loss would miss most lives; once, before the first update",
+            needs=_of_gradients,
+            instead=_INSTEAD,
+        ),
+        Component(
+            "nm",
+            NMOptions,
+            lazy("plugins.masks.nm:nm_masks"),
+            "of every m inputs of each unit n live (2:4, ...)",
+        ),
+        Component(
+            "block",
+            BlockOptions,
+            lazy("plugins.masks.block:block_masks"),
+            "whole blocks of weights live (16 x 16)",
+        ),
+        Component(
+            "small_world",
+            SmallWorldOptions,
+            lazy("plugins.masks.small_world:small_world_masks"),
+            "each unit has its nearest inputs, and a few far ones",
+        ),
+        Component(
+            "set",
+            SETOptions,
+            lazy("plugins.masks.rewiring:set_masks"),
+            "random; in training the smallest weights move to random places",
+        ),
+        Component(
+            "rigl",
+            RigLOptions,
+            lazy("plugins.masks.rewiring:rigl_masks"),
+            "random; in training the smallest weights move to where gradients are largest",
+            needs=_of_gradients,
+            instead=_INSTEAD,
+        ),
+        Component(
+            "gmp",
+            GMPOptions,
+            lazy("plugins.masks.gmp:GradualMagnitude"),
+            "dense at first; in training the smallest weights are removed step by step",
+        ),
     ]

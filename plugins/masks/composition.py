@@ -4,76 +4,72 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from plugins.masks.densities import Shape, erdos_renyi, uniform
+from plugins.masks.densities import RULES, Shape, layer_densities, uniform
 from plugins.masks.random_masks import kept
-from plugins.masks.scores import highest, refuse_nan
+from plugins.masks.scores import highest, magnitude, refuse_nan
 from plugins.masks.structures import Blocks, Groups, Structure, Unstructured
-from plugins.masks.wanted import wanted_densities
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from plugins.masks import PruningOptions
-    from plugins.masks.static import ScoredOptions, StructureOptions
+    from plugins.masks.options import PruningOptions, ScoredOptions, StructureOptions
 
 Score = Callable[[str], "Tensor"]
 """A parameter's scores by its name; asked once for each that is pruned."""
-RULES = {"erdos_renyi": erdos_renyi, "uniform": uniform}
 
 
-@final
-class Layerwise:
-    """Structure and density of each kernel of one network."""
+def layerwise(
+    scheme: str,
+    options: PruningOptions,
+    distribution: str,
+    structure: StructureOptions,
+    shapes: Mapping[str, Shape],
+) -> dict[str, tuple[Structure, int]]:
+    """For each kernel that is pruned its structure, and how many weights are to live.
 
-    def __init__(
-        self, name: str, options: PruningOptions, distribution: str, structure: StructureOptions
-    ) -> None:
-        """``name`` is the scheme's; ``distribution`` is one of :data:`RULES`."""
-        self._name = name
-        self._options = options
-        self._rule = RULES[distribution]
-        self._structure = structure
+    ``scheme`` is its name; ``distribution`` is one of :data:`~plugins.masks.densities.RULES`.
 
-    def plan(self, shapes: Mapping[str, Shape]) -> dict[str, tuple[Structure, int]]:
-        """For each kernel that is pruned its structure, and how many weights are to live.
-
-        Raises:
-            UserError: the sparsity is out of reach, or a pattern of ``dense`` fits nothing.
-        """
-        structures = {n: self._structure_of(s) for n, s in shapes.items() if len(s) >= 2}
-        left = [name for name, structure in structures.items() if structure is None]
-        densities = wanted_densities(self._name, self._options, self._rule, shapes, left)
-        return {
-            name: (structure, kept(math.prod(shapes[name]), densities[name]))
-            for name, structure in structures.items()
-            if structure is not None and densities[name] < 1.0
-        }
-
-    def masks(
-        self, shapes: Mapping[str, Shape], choose: Callable[[str, Structure, int], Tensor]
-    ) -> Iterator[tuple[str, Tensor]]:
-        """One mask after the other; ``choose`` makes that of a name."""
-        plan = self.plan(shapes)
-        return ((name, choose(name, *planned)) for name, planned in plan.items())
-
-    def _structure_of(self, shape: Shape) -> Structure | None:
-        """None where the kernel is to stay dense."""
-        options = self._structure
-        if options.kind == "groups":
-            return Groups(round((1 - self._options.sparsity) * options.m), options.m)
-        if options.kind == "blocks" and Blocks(options.side).fits(shape):
-            return Blocks(options.side)
-        if options.kind == "blocks" and options.rest == "dense":
-            return None
-        return Unstructured()
+    Raises:
+        UserError: the sparsity is out of reach, or a pattern of ``dense`` fits nothing.
+    """
+    found = {n: _structure(structure, s, options) for n, s in shapes.items() if len(s) >= 2}
+    dense = [name for name, one in found.items() if one is None]
+    densities = layer_densities(scheme, options, RULES[distribution], shapes, dense)
+    return {
+        name: (one, kept(math.prod(shapes[name]), densities[name]))
+        for name, one in found.items()
+        if one is not None and densities[name] < 1.0
+    }
 
 
-def composed(
-    name: str, options: ScoredOptions, shapes: Mapping[str, Shape], score: Score
+def _structure(
+    options: StructureOptions, shape: Shape, pruning: PruningOptions
+) -> Structure | None:
+    """None where the kernel is to stay dense."""
+    if options.kind == "groups":
+        return Groups(round((1 - pruning.sparsity) * options.m), options.m)
+    if options.kind == "blocks" and Blocks(options.side).fits(shape):
+        return Blocks(options.side)
+    if options.kind == "blocks" and options.rest == "dense":
+        return None
+    return Unstructured()
+
+
+def random_or_largest(
+    score: str, weight: Tensor, structure: Structure, count: int, generator: torch.Generator
+) -> Tensor:
+    """A kernel's mask: drawn if ``score`` is ``random``, by magnitude if it is that."""
+    if score == "magnitude":
+        return structure.keep(magnitude(weight), count)
+    return structure.draw(weight.shape, count, generator)
+
+
+def highest_scored(
+    scheme: str, options: ScoredOptions, shapes: Mapping[str, Shape], score: Score
 ) -> Iterator[tuple[str, Tensor]]:
     """The masks that keep what scores highest, as a scheme's options say.
 
@@ -81,15 +77,15 @@ def composed(
         UserError: the sparsity is out of reach, or a pattern of ``dense`` fits nothing.
     """
     if options.distribution == "global":
-        return _by_one_threshold(name, options, shapes, score)
-    layers = Layerwise(name, options, options.distribution, options.structure)
-    return layers.masks(shapes, lambda n, structure, count: structure.keep(score(n), count))
+        return _by_one_threshold(scheme, options, shapes, score)
+    plan = layerwise(scheme, options, options.distribution, options.structure, shapes)
+    return ((n, structure.keep(score(n), count)) for n, (structure, count) in plan.items())
 
 
 def _by_one_threshold(
-    name: str, options: ScoredOptions, shapes: Mapping[str, Shape], score: Score
+    scheme: str, options: ScoredOptions, shapes: Mapping[str, Shape], score: Score
 ) -> Iterator[tuple[str, Tensor]]:
-    densities = wanted_densities(name, options, uniform, shapes)
+    densities = layer_densities(scheme, options, uniform, shapes)
     pruned = {n: shapes[n] for n, density in densities.items() if density < 1.0}
     budget = sum(densities[n] * math.prod(shape) for n, shape in pruned.items())
     return highest_overall(pruned, score, round(budget)) if pruned else iter(())

@@ -1,4 +1,4 @@
-"""How dense each tensor is: pure arithmetic on shapes."""
+"""How dense each tensor is, and what stands in the way: arithmetic on shapes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from plugins.masks import Counted
+from core.api import UserError
+from plugins.masks.options import Counted, PruningOptions
 
 Shape = tuple[int, ...]
 Rule = Callable[[Mapping[str, Shape], float], dict[str, float]]
@@ -52,6 +53,9 @@ def uniform(shapes: Mapping[str, Shape], budget: float) -> dict[str, float]:
     return dict.fromkeys(shapes, density)
 
 
+RULES: dict[str, Rule] = {"erdos_renyi": erdos_renyi, "uniform": uniform}
+
+
 def expected_densities(
     shapes: Mapping[str, Shape],
     sparsity: float,
@@ -95,3 +99,48 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     parts = name.split(".")
     names = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
     return any(fnmatchcase(candidate, p) for p in patterns for candidate in names)
+
+
+# --- what a scheme's options ask for ------------------------------------------------------
+
+
+def layer_densities(
+    scheme: str,
+    options: PruningOptions,
+    rule: Rule,
+    shapes: Mapping[str, Shape],
+    also_dense: Iterable[str] = (),
+) -> dict[str, float]:
+    """Expected density of each parameter of one network; ``scheme`` is a name, for messages.
+
+    ``also_dense`` are names that the scheme leaves dense besides the options' patterns.
+
+    Raises:
+        UserError: the sparsity is out of reach, or a pattern of ``dense`` fits nothing.
+    """
+    check_patterns(scheme, options.target, options.dense, shapes)
+    dense = (*options.dense, *also_dense)
+    try:
+        return expected_densities(shapes, options.sparsity, options.counted, dense, rule)
+    except InfeasibleError as error:
+        problem = (
+            "there are no weights to prune"
+            if error.largest is None
+            else f"sparsity {options.sparsity:g} is out of reach: biases and norms stay dense; "
+            f"the largest possible is {error.largest:g}"
+        )
+        raise UserError(f"masks '{scheme}' for '{options.target}': {problem}") from error
+
+
+def check_patterns(
+    scheme: str, target: str, dense: Iterable[str], shapes: Mapping[str, Shape]
+) -> None:
+    """Raise :class:`UserError` for a pattern of ``dense`` that fits no parameter."""
+    if target == "all":  # a pattern may be meant for another network
+        return
+    for pattern in dense:
+        if not any(matches(parameter, (pattern,)) for parameter in shapes):
+            raise UserError(
+                f"masks '{scheme}' for '{target}': the pattern '{pattern}' of "
+                f"dense fits no parameter; they are {', '.join(shapes)}"
+            )

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from plugins.masks.densities import RULES, layer_densities
 from plugins.masks.random_masks import kept
 from plugins.masks.rewiring import highest_among
-from plugins.masks.schedules import cubic
+from plugins.masks.schedules import cubic, periodic
 from plugins.masks.scores import magnitude
+from plugins.masks.static import shapes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import MaskView
-    from plugins.masks.random_masks import RandomMasks
-    from plugins.masks.schedules import Periodic
+    from core.api import MaskContext, MaskView
+    from plugins.masks.options import GMPOptions
 
 
 @final
@@ -30,20 +31,17 @@ class GradualMagnitude:
 
     batch = None
 
-    def __init__(self, final: RandomMasks, schedule: Periodic) -> None:
-        """``final`` says how dense each kernel is to be in the end."""
-        self._final = final
-        self._schedule = schedule
-
-    @property
-    def target(self) -> str:
-        return self._final.target
+    def __init__(self, options: GMPOptions, context: MaskContext) -> None:
+        self.target = options.target
+        self._options = options
+        frames = context.frames
+        self._schedule = periodic(options, round(0.2 * frames), round(0.8 * frames))
 
     def draw(
         self, parameters: Mapping[str, Tensor], generator: torch.Generator
     ) -> Iterator[tuple[str, Tensor]]:
         """Masks that keep everything, of each kernel that is to be pruned."""
-        shapes = {name: parameter.shape for name, parameter in parameters.items()}
+        shapes = shapes_of(parameters)
         pruned = self._densities(shapes)
         return ((name, torch.ones(shapes[name], dtype=torch.bool)) for name in pruned)
 
@@ -63,5 +61,6 @@ class GradualMagnitude:
 
     def _densities(self, shapes: Mapping[str, torch.Size]) -> dict[str, float]:
         """How dense each kernel that is to be pruned is to be in the end."""
-        plain = {name: tuple(shape) for name, shape in shapes.items()}
-        return {name: d for name, d in self._final.densities(plain).items() if d < 1.0}
+        rule = RULES[self._options.distribution]
+        densities = layer_densities("gmp", self._options, rule, shapes)
+        return {name: density for name, density in densities.items() if density < 1.0}

@@ -2,71 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from plugins.masks.composition import composed
+from core.api import UserError
+from plugins.masks.composition import Score, highest_scored
+from plugins.masks.once import PrunedOnce
 from plugins.masks.scores import magnitude
+from plugins.masks.static import Masks, StaticMasks, shapes_of
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from core.api import MaskScheme, MaskView
-    from plugins.masks.static import MagnitudeOptions
+    from core.api import MaskContext, MaskScheme, MaskView
+    from plugins.masks.options import MagnitudeOptions
 
 
-def magnitude_masks(options: MagnitudeOptions) -> MaskScheme:
-    """The scheme that the options ask for."""
-    if options.at is None:
-        return InitialMagnitude(options)
-    return MagnitudeAt(options, options.at)
+def magnitude_masks(options: MagnitudeOptions, context: MaskContext) -> MaskScheme:
+    """At initialisation, or at the frame ``options.at``.
 
+    Raises:
+        UserError: that frame lies past the end of the run.
+    """
+    if options.at is not None:
+        if 0 < context.frames <= options.at:
+            raise UserError(
+                f"masks 'magnitude' for '{options.target}': at {options.at} lies past the end of "
+                f"the run ({context.frames} frames), so nothing would ever be pruned"
+            )
+        return PrunedOnce("magnitude", options, _of_weights, options.at)
 
-@final
-class InitialMagnitude:
-    """Prunes at initialisation; implements ``MaskScheme``."""
-
-    def __init__(self, options: MagnitudeOptions) -> None:
-        self._options = options
-
-    @property
-    def target(self) -> str:
-        return self._options.target
-
-    def draw(
-        self, parameters: Mapping[str, Tensor], generator: torch.Generator
-    ) -> Iterator[tuple[str, Tensor]]:
+    def draw(parameters: Mapping[str, Tensor], generator: torch.Generator) -> Masks:
         """By the parameters' own values; draws nothing from the generator."""
-        shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-        return composed("magnitude", self._options, shapes, lambda n: magnitude(parameters[n]))
+        shapes = shapes_of(parameters)
+        return highest_scored("magnitude", options, shapes, lambda n: magnitude(parameters[n]))
+
+    return StaticMasks(options.target, draw)
 
 
-@final
-class MagnitudeAt:
-    """Prunes once, in training; implements ``DynamicMasks``."""
-
-    batch = None
-
-    def __init__(self, options: MagnitudeOptions, at: int) -> None:
-        self._options = options
-        self._at = at
-
-    @property
-    def target(self) -> str:
-        return self._options.target
-
-    def draw(
-        self, parameters: Mapping[str, Tensor], generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Every weight lives at first."""
-        return {}
-
-    def due(self, last: int, frame: int) -> bool:
-        return last < 0 and frame >= self._at
-
-    def change(self, view: MaskView) -> dict[str, Tensor]:
-        """By the weights as they are now."""
-        shapes = {name: tuple(shape) for name, shape in view.shapes.items()}
-        scores = composed("magnitude", self._options, shapes, lambda n: magnitude(view.weight(n)))
-        return dict(scores)
+def _of_weights(view: MaskView) -> Score:
+    return lambda name: magnitude(view.weight(name))

@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from core.api import UserError
-from plugins.masks.densities import matches
-from plugins.masks.scores import magnitude
+from plugins.masks.composition import random_or_largest
+from plugins.masks.densities import check_patterns, matches
+from plugins.masks.static import Masks, StaticMasks, shapes_of
 from plugins.masks.structures import Groups
-from plugins.masks.wanted import check_patterns
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from plugins.masks.static import NMOptions
+    from core.api import MaskContext
+    from plugins.masks.options import NMOptions
 
 
-@final
-class NMMasks:
-    """One pattern for every kernel, before training; implements ``MaskScheme``."""
+def nm_masks(options: NMOptions, context: MaskContext) -> StaticMasks:
+    """One pattern for every kernel, drawn at random or of the largest magnitudes."""
+    groups = Groups(options.n, options.m)
 
-    def __init__(self, options: NMOptions) -> None:
-        self._options = options
-        self._groups = Groups(options.n, options.m)
-
-    @property
-    def target(self) -> str:
-        return self._options.target
-
-    def draw(
-        self, parameters: Mapping[str, Tensor], generator: torch.Generator
-    ) -> Iterator[tuple[str, Tensor]]:
-        """One mask after the other, each made when it is asked for.
-
-        Raises:
-            UserError: there is nothing to prune, or a pattern of ``dense`` fits nothing.
-        """
-        options, shapes = self._options, {n: tuple(p.shape) for n, p in parameters.items()}
+    def draw(parameters: Mapping[str, Tensor], generator: torch.Generator) -> Masks:
+        shapes = shapes_of(parameters)
         check_patterns("nm", options.target, options.dense, shapes)
-        pruned = [
-            name
+        counts = {
+            name: groups.count(shape)
             for name, shape in shapes.items()
-            if len(shape) >= 2
-            and not matches(name, options.dense)
-            and self._groups.count(shape) < math.prod(shape)
-        ]
+            if len(shape) >= 2 and not matches(name, options.dense)
+        }
+        pruned = [name for name, count in counts.items() if count < shapes[name].numel()]
         if not pruned:
             raise UserError(f"masks 'nm' for '{options.target}': there are no weights to prune")
-        return ((name, self._mask(parameters[name], generator)) for name in pruned)
+        return (
+            (n, random_or_largest(options.score, parameters[n], groups, counts[n], generator))
+            for n in pruned
+        )
 
-    def _mask(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        shape = tuple(weight.shape)
-        count = self._groups.count(shape)
-        if self._options.score == "magnitude":
-            return self._groups.keep(magnitude(weight), count)
-        return self._groups.draw(shape, count, generator)
+    return StaticMasks(options.target, draw)

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, final
+from functools import partial
+from typing import TYPE_CHECKING, final
 
 import torch
 
-from plugins.masks.scores import highest, magnitude
+from plugins.masks.densities import RULES
+from plugins.masks.random_masks import exact_mask, random_masks
+from plugins.masks.schedules import cosine, periodic
+from plugins.masks.scores import gradient_magnitude, highest, magnitude
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import BatchOptions, MaskView
-    from plugins.masks.random_masks import RandomMasks
+    from core.api import BatchOptions, MaskContext, MaskView
+    from plugins.masks.options import RewiringOptions, RigLOptions, SETOptions
     from plugins.masks.schedules import Periodic
+    from plugins.masks.static import Masks
 
 Grow = Callable[[str, "Tensor", int], "Tensor"]
 """``(name, candidates, count) -> grown``: ``count`` of the candidates, both boolean masks."""
@@ -59,30 +64,24 @@ class Rewiring:
 
     def __init__(
         self,
-        initial: RandomMasks,
+        name: str,
+        options: RewiringOptions,
         schedule: Periodic,
-        fraction: Callable[[int], float],
         growth: Callable[[MaskView], Grow],
         batch: BatchOptions | None = None,
     ) -> None:
-        """``fraction`` is what to drop at a frame; ``growth`` is asked once a change."""
-        self._initial = initial
+        """``name`` is the scheme's; ``growth`` is asked once a change."""
+        self.target = options.target
+        self.batch = batch
+        self._name = name
+        self._options = options
         self._schedule = schedule
-        self._fraction = fraction
         self._growth = growth
-        self._batch = batch
 
-    @property
-    def target(self) -> str:
-        return self._initial.target
-
-    @property
-    def batch(self) -> BatchOptions | None:
-        return self._batch
-
-    def draw(self, parameters: Mapping[str, Tensor], generator: torch.Generator) -> Any:
-        """See :meth:`core.api.MaskScheme.draw`: random masks."""
-        return self._initial.draw(parameters, generator)
+    def draw(self, parameters: Mapping[str, Tensor], generator: torch.Generator) -> Masks:
+        """Random masks, exact."""
+        rule = RULES[self._options.distribution]
+        return random_masks(self._name, self._options, rule, parameters, generator)
 
     def due(self, last: int, frame: int) -> bool:
         return self._schedule.due(last, frame)
@@ -93,12 +92,54 @@ class Rewiring:
         if fraction == 0.0:
             return {}
         grow = self._growth(view)
-        changed = {}
-        for name in view.masks:
-            mask, weight = view.masks[name], view.weight(name).cpu()
+        return {
+            name: rewired(view.masks[name], view.weight(name).cpu(), fraction, partial(grow, name))
+            for name in view.masks
+        }
 
-            def grown(candidates: Tensor, count: int, name: str = name) -> Tensor:
-                return grow(name, candidates, count)
+    def _fraction(self, frame: int) -> float:
+        """Share of the live weights to drop at a frame."""
+        if self._options.decay == "cosine":
+            return cosine(self._options.drop_fraction, frame, self._schedule.end)
+        return self._options.drop_fraction
 
-            changed[name] = rewired(mask, weight, fraction, grown)
-        return changed
+
+# --- SET (Mocanu et al. 2018): what is dropped grows again at random places ---------------
+
+
+def set_masks(options: SETOptions, context: MaskContext) -> Rewiring:
+    """Sparse evolutionary training."""
+    return Rewiring("set", options, periodic(options, 0, context.frames - 1), random_growth)
+
+
+def random_growth(view: MaskView) -> Grow:
+    """Draws from the view's generator only, kernel by kernel in the masks' order."""
+    return lambda name, candidates, count: at_random(candidates, count, view.generator)
+
+
+def at_random(candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` of the candidates, every such set equally likely; a boolean mask."""
+    chosen = torch.zeros_like(candidates)
+    drawn = exact_mask(int(candidates.count_nonzero()), count, generator)
+    chosen.numpy()[candidates.numpy()] = drawn.numpy()
+    return chosen
+
+
+# --- RigL (Evci et al. 2020): weights grow where the loss's gradient is largest -----------
+
+
+def rigl_masks(options: RigLOptions, context: MaskContext) -> Rewiring:
+    """The rigged lottery."""
+    schedule = periodic(options, 0, round(0.8 * context.frames))
+    return Rewiring("rigl", options, schedule, gradient_growth, options.batch)
+
+
+def gradient_growth(view: MaskView) -> Grow:
+    """Takes the gradients of all weights, those that are removed included, once a change."""
+    gradients = dict(view.gradients())
+
+    def grow(name: str, candidates: Tensor, count: int) -> Tensor:
+        # Let go of one after the other: all together are as large as the dense network.
+        return highest_among(candidates, gradient_magnitude(gradients.pop(name)).cpu(), count)
+
+    return grow

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plugins.masks.options import ChangingMaskOptions
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,15 @@ class Periodic:
         """The share of all changes that have fallen due, in [0, 1]."""
         total = self.changes(self.end)
         return self.changes(frame) / total if total else 0.0
+
+
+def periodic(options: ChangingMaskOptions, begin: int, end: int) -> Periodic:
+    """As the options say; ``begin`` and ``end`` are what null stands for."""
+    return Periodic(
+        options.every,
+        begin if options.begin is None else options.begin,
+        end if options.end is None else options.end,
+    )
 
 
 def cosine(drop_fraction: float, frame: int, end: int) -> float:

@@ -3,49 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from plugins.masks.composition import Layerwise
-from plugins.masks.draw import exact_mask
+from plugins.masks.composition import layerwise
+from plugins.masks.options import StructureOptions
+from plugins.masks.random_masks import exact_mask
 from plugins.masks.scores import highest_of_each, uniform_random
-from plugins.masks.static import StructureOptions
+from plugins.masks.static import Masks, StaticMasks, shapes_of
 
 if TYPE_CHECKING:
-    from plugins.masks.static import SmallWorldOptions
-    from plugins.masks.structures import Structure
+    from core.api import MaskContext
+    from plugins.masks.options import SmallWorldOptions
 
 CHUNK = 1 << 20
 """Entries decided at a time."""
 
 
-@final
-class SmallWorld:
-    """Watts-Strogatz kernels, before training; implements ``MaskScheme``."""
+def small_world_masks(options: SmallWorldOptions, context: MaskContext) -> StaticMasks:
+    """Watts-Strogatz kernels; each keeps as many weights as its density says."""
 
-    def __init__(self, options: SmallWorldOptions) -> None:
-        self._layers = Layerwise("small_world", options, options.distribution, StructureOptions())
-        self._options = options
+    def draw(parameters: Mapping[str, Tensor], generator: torch.Generator) -> Masks:
+        shapes = shapes_of(parameters)
+        plan = layerwise("small_world", options, options.distribution, StructureOptions(), shapes)
 
-    @property
-    def target(self) -> str:
-        return self._options.target
+        def kernel(shape: torch.Size, count: int) -> Tensor:
+            outputs, inputs = shape[0], math.prod(shape[1:])
+            return small_world(outputs, inputs, count, options.rewiring, generator).view(shape)
 
-    def draw(
-        self, parameters: Mapping[str, Tensor], generator: torch.Generator
-    ) -> Iterator[tuple[str, Tensor]]:
-        """One mask after the other, each drawn when it is asked for."""
-        shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+        return ((name, kernel(shapes[name], count)) for name, (_, count) in plan.items())
 
-        def choose(name: str, _: Structure, count: int) -> Tensor:
-            outputs, inputs = shapes[name][0], math.prod(shapes[name][1:])
-            mask = small_world(outputs, inputs, count, self._options.rewiring, generator)
-            return mask.view(shapes[name])
-
-        return self._layers.masks(shapes, choose)
+    return StaticMasks(options.target, draw)
 
 
 def small_world(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from plugins.masks.draw import exact_mask
+from plugins.masks.random_masks import exact_mask
 from plugins.masks.scores import highest, highest_of_each, refuse_nan, uniform_random
 
 if TYPE_CHECKING:

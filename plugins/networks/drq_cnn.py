@@ -14,9 +14,19 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from plugins.networks import DrqOptions, encoded_side
+from core.api import NetworkContext
 from plugins.networks.initialisers import convolution, linear, orthogonal
-from plugins.networks.modules import Actor, Chain, Critic, Member
+from plugins.networks.modules import Actor, Critic, Layers, Member
+from plugins.networks.observations import frame_shape
+from plugins.networks.options import DrqOptions
+
+SMALLEST_FRAME = 15
+"""Side in pixels of the smallest frames that the encoder can take."""
+
+
+def encoded_side(side: int) -> int:
+    """Side of the encoder's output for a frame of this side."""
+    return (side - 3) // 2 + 1 - 6  # one 3x3 convolution of stride 2, then three of stride 1
 
 
 @final
@@ -39,10 +49,11 @@ class Encoder(nn.Module):
 class DrqNetworks:
     """DrQ-v2 encoders, actors and critics for frames ``(C, H, W)``; implements ``Networks``."""
 
-    def __init__(self, options: DrqOptions, frames: tuple[int, ...], action: int) -> None:
+    def __init__(self, options: DrqOptions, context: NetworkContext) -> None:
         self._options = options
-        self._frames, height, width = frames
-        self._action = action
+        shape = frame_shape("drq_cnn", context.spec, SMALLEST_FRAME, "simba")
+        self._frames, height, width = shape
+        self._action = context.spec.action
         self._features = options.channels * encoded_side(height) * encoded_side(width)
 
     def normaliser(self) -> nn.Module | None:
@@ -53,7 +64,7 @@ class DrqNetworks:
 
     def actor(self, heads: Mapping[str, int]) -> nn.Module:
         hidden = self._options.actor.hidden
-        trunk = Chain(*self._projection(), *_hidden_layers(self._options.feature_dim, hidden))
+        trunk = Layers(*self._projection(), *_hidden_layers(self._options.feature_dim, hidden))
         return Actor(trunk, {name: linear(hidden, n, orthogonal()) for name, n in heads.items()})
 
     def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module:
@@ -63,7 +74,7 @@ class DrqNetworks:
 
     def _member(self, inputs: int, outputs: int) -> Member:
         hidden = self._options.critic.hidden
-        trunk = Chain(*_hidden_layers(inputs, hidden))
+        trunk = Layers(*_hidden_layers(inputs, hidden))
         return Member(trunk, linear(hidden, outputs, orthogonal()))
 
     def _projection(self) -> tuple[nn.Module, ...]:

@@ -12,10 +12,12 @@ from typing import final
 
 from torch import nn
 
-from plugins.networks import MlpOptions
+from core.api import NetworkContext
 from plugins.networks.initialisers import linear, orthogonal
-from plugins.networks.modules import Actor, Chain, Critic, Member
+from plugins.networks.modules import Actor, Critic, Layers, Member
 from plugins.networks.normalise import RunningNormaliser
+from plugins.networks.observations import flat_size
+from plugins.networks.options import MlpOptions
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -29,10 +31,10 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 class MlpNetworks:
     """Perceptron actors and critics for flat observations; implements ``Networks``."""
 
-    def __init__(self, options: MlpOptions, observation: int, action: int) -> None:
+    def __init__(self, options: MlpOptions, context: NetworkContext) -> None:
         self._options = options
-        self._observation = observation
-        self._action = action
+        self._observation = flat_size("mlp", context.spec)
+        self._action = context.spec.action
 
     def normaliser(self) -> nn.Module | None:
         return RunningNormaliser((self._observation,)) if self._options.normalise else None
@@ -55,11 +57,11 @@ class MlpNetworks:
         hidden = self._options.critic.hidden
         return Member(self._trunk(inputs, hidden), linear(hidden[-1], outputs, orthogonal()))
 
-    def _trunk(self, inputs: int, hidden: tuple[int, ...]) -> Chain:
+    def _trunk(self, inputs: int, hidden: tuple[int, ...]) -> Layers:
         layers: list[nn.Module] = []
         for before, after in pairwise((inputs, *hidden)):
             layers.append(linear(before, after, orthogonal(math.sqrt(2.0))))
             if self._options.layer_norm:
                 layers.append(nn.LayerNorm(after))
             layers.append(ACTIVATIONS[self._options.activation]())
-        return Chain(*layers)
+        return Layers(*layers)

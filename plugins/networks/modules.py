@@ -17,7 +17,7 @@ from core.api import in_turn
 
 
 @final
-class Chain(nn.Sequential):
+class Layers(nn.Sequential):
     """Layers in turn, as ``nn.Sequential``; a backend may run several of them at once."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,11 +12,12 @@ from typing import final
 
 from torch import Tensor, nn
 
-from core.api import in_turn
-from plugins.networks import SimbaOptions, SimbaSize
+from core.api import NetworkContext, in_turn
 from plugins.networks.initialisers import he_truncated_, linear, orthogonal
 from plugins.networks.modules import Actor, Critic, Member
 from plugins.networks.normalise import RunningNormaliser
+from plugins.networks.observations import flat_size
+from plugins.networks.options import SimbaOptions, SimbaSize
 
 EXPANSION = 4
 """Inner width of a block over its outer width."""
@@ -52,12 +53,12 @@ def trunk(inputs: int, size: SimbaSize) -> nn.Sequential:
 class SimbaNetworks:
     """SimBa actors and critics for flat observations; implements ``Networks``."""
 
-    def __init__(self, options: SimbaOptions, observation: int, action: int) -> None:
+    def __init__(self, options: SimbaOptions, context: NetworkContext) -> None:
         self._actor = options.scaled(options.actor)
         self._critic = options.scaled(options.critic)
         self._normalise = options.normalise
-        self._observation = observation
-        self._action = action
+        self._observation = flat_size("simba", context.spec)
+        self._action = context.spec.action
 
     def normaliser(self) -> nn.Module | None:
         return RunningNormaliser((self._observation,)) if self._normalise else None

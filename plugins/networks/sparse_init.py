@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from plugins.networks import SparseInit
+from plugins.networks.options import SparseInit
 
 if TYPE_CHECKING:
     from plugins.networks.initialisers import Fill

@@ -11,17 +11,18 @@ from typing import final
 
 from torch import Tensor, nn
 
-from core.api import EnvironmentSpec
-from plugins.networks import StreamCnnOptions
+from core.api import NetworkContext
 from plugins.networks.initialisers import convolution, linear
 from plugins.networks.modules import Actor, Critic, Member
+from plugins.networks.observations import frame_shape
+from plugins.networks.options import StreamCnnOptions
 from plugins.networks.sparse_init import initialise_inside, sparse_uniform
-from plugins.networks.streaming import hidden, linear_heads
+from plugins.networks.stream_layers import hidden, linear_heads
 from plugins.networks.welford import WelfordNormaliser
 
 
 @final
-class Unit(nn.Module):
+class UnitRange(nn.Module):
     """Frames in [0, 255], uint8 or float, to floats in [0, 1]."""
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -32,9 +33,10 @@ class Unit(nn.Module):
 class StreamCnnNetworks:
     """Networks for frames ``(C, H, W)``; implements ``Networks`` and ``MaskAware``."""
 
-    def __init__(self, options: StreamCnnOptions, spec: EnvironmentSpec) -> None:
+    def __init__(self, options: StreamCnnOptions, context: NetworkContext) -> None:
         self._options = options
-        self._spec = spec
+        self._spec = context.spec
+        self._frames = frame_shape("stream_cnn", context.spec, options.smallest, "stream_mlp")
         self._fill = sparse_uniform(options.sparse_init)
 
     def normaliser(self) -> nn.Module | None:
@@ -69,8 +71,8 @@ class StreamCnnNetworks:
     def _convolutions(self) -> tuple[list[nn.Module], int]:
         """The convolutions, flattened at the end, and how many features they give."""
         o = self._options
-        channels, *sides = self._spec.observation
-        layers: list[nn.Module] = [] if o.normalise else [Unit()]
+        channels, *sides = self._frames
+        layers: list[nn.Module] = [] if o.normalise else [UnitRange()]
         for filters, kernel, stride in zip(o.filters, o.kernels, o.strides, strict=True):
             layer = convolution(channels, filters, kernel, stride, self._fill)
             channels, sides = filters, [(side - kernel) // stride + 1 for side in sides]

@@ -7,12 +7,13 @@ from typing import final
 
 from torch import Tensor, nn
 
-from core.api import EnvironmentSpec
-from plugins.networks import StreamMlpOptions
+from core.api import NetworkContext
 from plugins.networks.initialisers import linear
 from plugins.networks.modules import Actor, Critic, Member
+from plugins.networks.observations import flat_size
+from plugins.networks.options import StreamMlpOptions
 from plugins.networks.sparse_init import initialise_inside, sparse_uniform
-from plugins.networks.streaming import hidden, linear_heads
+from plugins.networks.stream_layers import hidden, linear_heads
 from plugins.networks.welford import WelfordNormaliser
 
 
@@ -20,9 +21,10 @@ from plugins.networks.welford import WelfordNormaliser
 class StreamMlpNetworks:
     """Perceptrons for flat observations; implements ``Networks`` and ``MaskAware``."""
 
-    def __init__(self, options: StreamMlpOptions, spec: EnvironmentSpec) -> None:
+    def __init__(self, options: StreamMlpOptions, context: NetworkContext) -> None:
         self._options = options
-        self._spec = spec
+        self._spec = context.spec
+        self._observation = flat_size("stream_mlp", context.spec, other="stream_cnn")
         self._fill = sparse_uniform(options.sparse_init)
 
     def normaliser(self) -> nn.Module | None:
@@ -34,11 +36,11 @@ class StreamMlpNetworks:
         return None
 
     def actor(self, heads: Mapping[str, int]) -> nn.Module:
-        trunk = self._trunk(self._spec.observation[0])
+        trunk = self._trunk(self._observation)
         return Actor(trunk, linear_heads(self._options.width, heads, self._fill))
 
     def critic(self, members: int, outputs: int = 1, *, action: bool = True) -> nn.Module:
-        inputs = self._spec.observation[0] + (self._spec.action if action else 0)
+        inputs = self._observation + (self._spec.action if action else 0)
         return Critic([self._member(inputs, outputs) for _ in range(members)])
 
     def masked(self, module: nn.Module, masks: Mapping[str, Tensor]) -> None:

@@ -10,8 +10,9 @@ from core.agent.learner import Learner
 from core.agent.masks import MaskSet
 from core.agent.networks import MaskedNetworks
 from core.api import EnvironmentSpec, LossContext, OptimizerContext
-from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
-from plugins.networks import SimbaOptions, SimbaSize, StreamMlpOptions
+from plugins.losses import register_losses
+from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
+from plugins.networks.options import SimbaOptions, SimbaSize, StreamMlpOptions
 from plugins.optimizers import ObGDOptions, register_optimizers
 from tests.agents import (
     CPU,

@@ -21,8 +21,10 @@ from core.api import (
 )
 from core.training.agent_view import CurrentAgent
 from plugins.interventions import register_interventions
-from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
-from plugins.networks import (
+from plugins.losses import register_losses
+from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
+from plugins.networks import register_networks
+from plugins.networks.options import (
     MlpHidden,
     MlpOptions,
     SimbaOptions,
@@ -30,7 +32,6 @@ from plugins.networks import (
     SparseInit,
     StreamCnnOptions,
     StreamMlpOptions,
-    register_networks,
 )
 from plugins.optimizers import (
     AdamWOptions,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from core.api import EnvironmentSpec, NetworkContext
-from plugins.networks import StreamMlpOptions, register_networks
+from plugins.networks import register_networks
+from plugins.networks.options import StreamMlpOptions
 
 COMPONENTS = {component.name: component for component in register_networks()}
 CHEETAH = EnvironmentSpec((18,), 6, time_input=True)  # 17 observations and the time

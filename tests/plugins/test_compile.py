@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plugins.losses import SACOptions
+from plugins.losses.options import SACOptions
 from plugins.optimizers import AdamWOptions
 from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plugins.losses import StreamACOptions, StreamQOptions
+from plugins.losses.options import StreamACOptions, StreamQOptions
+from tests.plugins.losses.fused_lives import Setting, make
 from tests.plugins.test_compile import fresh_compiler
 from tests.plugins.test_gpu_streaming import CHOICES, STATE, make_batch
-from tests.plugins.test_stream_fused import Setting, make
 
 __all__ = ["fresh_compiler"]  # used by name, as a fixture
 

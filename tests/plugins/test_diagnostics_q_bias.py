@@ -19,7 +19,8 @@ from core.api import DiagnosticContext, EnvironmentSpec, LossContext, NetworkCon
 from plugins.diagnostics import q_bias as module
 from plugins.diagnostics.q_bias import discounted_returns, q_bias, remainder
 from plugins.diagnostics.values import QBiasOptions, components
-from plugins.losses import SACOptions, register_losses
+from plugins.losses import register_losses
+from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
 from tests.agents import CPU, SIMBA, build, make_execution
 from tests.plugins.corridor import GAMMA, SPEC, Corridor, Knowing, true_values

@@ -23,15 +23,17 @@ from core.api import (
 )
 from core.training.recent_transitions import RecentTransitions
 from plugins.diagnostics.representations import components
-from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
-from plugins.masks import RandomMaskOptions, register_masks
-from plugins.networks import (
+from plugins.losses import register_losses
+from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
+from plugins.masks import register_masks
+from plugins.masks.options import RandomMaskOptions
+from plugins.networks import register_networks
+from plugins.networks.options import (
     MlpHidden,
     MlpOptions,
     SparseInit,
     StreamCnnOptions,
     StreamMlpOptions,
-    register_networks,
 )
 from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch, make_execution
 from tests.probes import make_probe

@@ -11,7 +11,7 @@ from core.agent.learner import Learner
 from core.api import NetworkContext, OptimizerContext, dense
 from plugins.execution.sparse import Sparse
 from plugins.execution.sparse_linear import SparseLinear
-from plugins.losses import SACOptions
+from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
 from plugins.optimizers import AdamWOptions, register_optimizers
 from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch, make_loss

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from core.agent.learner import Learner
-from core.api import OptimizerContext, dense
+from core.api import NetworkContext, OptimizerContext, dense
 from core.api.layers import compact_owner
 from plugins.execution import kernels
 from plugins.execution.chain_op import sparse_chain
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
 from plugins.execution.sparse_linear import SparseLinear
-from plugins.losses import SACOptions
-from plugins.networks import MlpHidden, MlpOptions, SimbaOptions, SimbaSize
+from plugins.losses.options import SACOptions
 from plugins.networks.mlp import MlpNetworks
+from plugins.networks.options import MlpHidden, MlpOptions, SimbaOptions, SimbaSize
 from plugins.networks.simba import SimbaNetworks
 from plugins.optimizers import AdamWOptions, register_optimizers
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
@@ -67,7 +67,7 @@ def critics(product, dtype, seed=0):
     found = []
     for execution in (Masked(), Sparse(product=product)):
         torch.manual_seed(seed)
-        critic = SimbaNetworks(SIMBA, 5, 3).critic(2)
+        critic = SimbaNetworks(SIMBA, NetworkContext(STATE)).critic(2)
         masks = Some().draw(dict(critic.named_parameters()), torch.Generator().manual_seed(1))
         critic = execution.attach(critic, masks).to(dtype)
         for parameter in critic.parameters():  # biases begin at zero, which hides mistakes
@@ -274,7 +274,7 @@ def test_mlp_trunks_run_fused_to_the_same_numbers(layer_norm, monkeypatch):
     for execution in (Masked(), Sparse(product="densified")):
         torch.manual_seed(0)
         options = MlpOptions(MlpHidden((9, 8, 7)), MlpHidden((9, 8, 7)), layer_norm=layer_norm)
-        actor = MlpNetworks(options, 5, 3).actor({"mean": 3, "scale": 3})
+        actor = MlpNetworks(options, NetworkContext(STATE)).actor({"mean": 3, "scale": 3})
         masks = Some().draw(dict(actor.named_parameters()), torch.Generator().manual_seed(1))
         found.append(execution.attach(actor, masks))
     from plugins.execution import densified

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import (
 from core.agent.learner import Learner
 from core.api import NetworkContext, OptimizerContext
 from plugins.execution.masked import Masked
-from plugins.losses import SACOptions
+from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
 from plugins.optimizers import AdamOptions, AdamWOptions, register_optimizers
 from tests.agents import (

@@ -13,8 +13,10 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 
 from core.agent.learner import Learner
 from core.api import EnvironmentSpec, LossContext, NetworkContext, OptimizerContext
-from plugins.losses import StreamACOptions, StreamQOptions, register_losses
-from plugins.networks import StreamCnnOptions, StreamMlpOptions, register_networks
+from plugins.losses import register_losses
+from plugins.losses.options import StreamACOptions, StreamQOptions
+from plugins.networks import register_networks
+from plugins.networks.options import StreamCnnOptions, StreamMlpOptions
 from plugins.optimizers import AdaptiveObGDOptions, ObGDOptions, register_optimizers
 from tests.agents import build
 from tests.fake_cuda import (

@@ -10,7 +10,7 @@ import torch
 from core.api import BatchOptions
 from plugins.interventions import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
 from tests.plugins import intervened as t
-from tests.plugins.test_stream_fused import assert_same_life, live
+from tests.plugins.losses.fused_lives import assert_same_life, live
 
 OPTIONS = {
     "periodic_reset": PeriodicResetOptions(every=10),

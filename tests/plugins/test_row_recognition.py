@@ -16,13 +16,9 @@ from plugins.execution import library
 from plugins.execution.masked import Masked
 from plugins.execution.numpy_rows import NumpyRow
 from plugins.execution.rows import Row
-from plugins.networks import (
-    DrqOptions,
-    MlpOptions,
-    SimbaOptions,
-    register_networks,
-)
+from plugins.networks import register_networks
 from plugins.networks.modules import Actor
+from plugins.networks.options import DrqOptions, MlpOptions, SimbaOptions
 from plugins.networks.simba import Block
 from tests.row_networks import a_critic, an_actor, outputs_of
 

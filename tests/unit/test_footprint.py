@@ -16,7 +16,7 @@ from core.config import load, resolve
 from core.describe import DenseProduct, dense_products, describe
 from core.footprint import Footprint, footprint, remembered
 from core.plugins import Plugins
-from plugins.networks import SimbaOptions, SimbaSize
+from plugins.networks.options import SimbaOptions, SimbaSize
 from plugins.optimizers import AdamWOptions, register_optimizers
 from tests.agents import CPU, build
 from tests.conftest import PRESETS

@@ -15,7 +15,8 @@ from core.api import NetworkContext
 from core.api.errors import UserError
 from core.api.layers import compact_layers
 from core.training import checkpoint
-from plugins.networks import SimbaOptions, SimbaSize, register_networks
+from plugins.networks import register_networks
+from plugins.networks.options import SimbaOptions, SimbaSize
 from tests.agents import STATE, build
 from tests.plugins.intervened import KINDS, SIMBA, HalfOfEach, train
 from tests.plugins.twins import agent_of, dense, learned, same, twins

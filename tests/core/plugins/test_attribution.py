@@ -92,7 +92,7 @@ def test_a_built_in_is_blamed_only_if_no_other_had_a_part(site: Path) -> None:
     alone = raised(build)
     assert str(blame(alone, plugins)).startswith("openwork ")
     assert "this was openwork " in verdict(alone, plugins)
-    assert "(plugins/networks/__init__.py:" in verdict(alone, plugins)
+    assert "(plugins/networks/mlp.py:" in verdict(alone, plugins)
     asked = raised(lambda: module_of("sp_x").fail(build))
     assert str(blame(asked, plugins)) == "sp-x 1.0"
 
