@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,7 +32,7 @@ class Networks(Protocol):
     global generator, on the CPU.
     """
 
-    def normaliser(self) -> nn.Module | None:
+    def normaliser(self) -> Any:
         """A module that is a :class:`Normaliser`, or None where observations are used raw."""
 
     def encoder(self) -> nn.Module | None:
