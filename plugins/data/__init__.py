@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from core.api import Component, DataContext, DataSource, hookimpl, require
 
 if TYPE_CHECKING:
-    from plugins.data.replay import Replay
+    from plugins.data.replay.source import Replay
     from plugins.data.stream import Stream
 
 
@@ -68,7 +68,7 @@ class StreamOptions:
 
 
 def _build_replay(options: ReplayOptions, context: DataContext) -> Replay:
-    from plugins.data.replay import build
+    from plugins.data.replay.source import build
 
     return build(options, context)
 

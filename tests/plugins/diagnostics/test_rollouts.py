@@ -17,7 +17,7 @@ from plugins.losses import EpsilonOptions, StreamACOptions, StreamQOptions
 from plugins.losses.stream_ac_fused import FusedActorCritic
 from plugins.losses.stream_q_fused import FusedQ
 from tests.agents import CPU
-from tests.plugins.corridor import GAMMA, Corridor, Knowing
+from tests.plugins.diagnostics.corridor import GAMMA, Corridor, Knowing
 from tests.plugins.inspected import stream_learner
 
 torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from core.training.agent_view import CurrentAgent
 from plugins.diagnostics import activations, register_diagnostics
 from plugins.execution.sparse_linear import SparseLinear
 from plugins.networks import SimbaOptions, SimbaSize
-from tests.plugins.corridor import Corridor
+from tests.plugins.diagnostics.corridor import Corridor
 from tests.plugins.intervened import KINDS, train, transitions
 from tests.plugins.twins import agent_of, twins
 from tests.probes import make_probe

@@ -18,16 +18,24 @@ from torchrl.data.replay_buffers.samplers import Sampler
 from torchrl.data.replay_buffers.writers import Writer
 
 from core.api import Returns
-from plugins.data.layout import Layout
-from plugins.data.ledger import Ledger, placed_slots
-from plugins.data.outputs import Outputs
-from plugins.data.windows import Bytes, Ints, Placement, around, end_codes, n_step, stack_slots
+from plugins.data.replay.layout import Layout
+from plugins.data.replay.ledger import Ledger, placed_slots
+from plugins.data.replay.outputs import Outputs
+from plugins.data.replay.windows import (
+    Bytes,
+    Ints,
+    Placement,
+    around,
+    end_codes,
+    n_step,
+    stack_slots,
+)
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
-    from plugins.data.layout import Column
+    from plugins.data.replay.layout import Column
 
 Allocate = Callable[[str, tuple[int, ...], torch.dtype], "Tensor"]
 """``(column, shape, dtype) -> tensor``: makes one large column, untouched."""

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from torchrl.data import ReplayBuffer, TensorStorage
 
 from core.api import DataContext, EnvironmentSpec, OptionError, Returns, UserError
-from plugins.data import ReplayOptions, capacity, register_data
-from plugins.data.layout import plan
-from plugins.data.outputs import Outputs
-from plugins.data.replay import build
-from tests.plugins.replay_oracle import Oracle, make, matches, random_ends
+from plugins.data import ReplayOptions, register_data
+from plugins.data.replay import capacity
+from plugins.data.replay.layout import plan
+from plugins.data.replay.outputs import Outputs
+from plugins.data.replay.source import build
+from tests.plugins.data.replay_oracle import Oracle, make, matches, random_ends
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Got conflicting batch_sizes"),
@@ -255,7 +256,7 @@ def big(tmp_path: Path | None, **options: object) -> object:
 
 def test_a_buffer_that_cannot_fit_is_refused(tmp_path, monkeypatch):
     free = 1_000_000_000
-    monkeypatch.setattr("plugins.data.replay.free_memory", lambda: free)
+    monkeypatch.setattr("plugins.data.replay.source.free_memory", lambda: free)
     with pytest.raises(OptionError) as caught:
         big(tmp_path)
     needed = plan(SPEC, 1_000_000, 1).bytes
@@ -270,12 +271,12 @@ def test_a_buffer_that_cannot_fit_is_refused(tmp_path, monkeypatch):
 
 
 def test_memmap_is_measured_against_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("plugins.data.replay.free_memory", lambda: 100_000_000)
-    monkeypatch.setattr("plugins.data.replay.free_disk", lambda folder: 10_000_000_000)
+    monkeypatch.setattr("plugins.data.replay.source.free_memory", lambda: 100_000_000)
+    monkeypatch.setattr("plugins.data.replay.source.free_disk", lambda folder: 10_000_000_000)
     with pytest.raises(OptionError, match="on the disk of"):
         big(tmp_path / "not" / "yet", storage="memmap")
     big(tmp_path, capacity=400_000, storage="memmap")
-    monkeypatch.setattr("plugins.data.replay.free_memory", lambda: 1000)
+    monkeypatch.setattr("plugins.data.replay.source.free_memory", lambda: 1000)
     with pytest.raises(OptionError, match="of memory"):
         big(tmp_path, capacity=400_000, storage="memmap")
 
@@ -287,8 +288,8 @@ def test_free_space_is_plausible(tmp_path):
 
 
 def test_building_allocates_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("plugins.data.replay.free_memory", lambda: 10**15)
-    monkeypatch.setattr("plugins.data.replay.free_disk", lambda folder: 10**15)
+    monkeypatch.setattr("plugins.data.replay.source.free_memory", lambda: 10**15)
+    monkeypatch.setattr("plugins.data.replay.source.free_disk", lambda folder: 10**15)
     for storage in ("memory", "memmap"):
         replay = big(tmp_path, capacity=10**9, learning_starts=0, storage=storage)
         assert replay.bytes > 2e13
@@ -373,7 +374,7 @@ def test_batch_memory_is_reused_only_when_nothing_refers_to_it():
 
 
 def test_large_batches_stay_valid(monkeypatch):
-    monkeypatch.setattr("plugins.data.storage.LARGE", 1)
+    monkeypatch.setattr("plugins.data.replay.storage.LARGE", 1)
     oracle = Oracle(1, 3, 3, seed=0)
     replay = make(oracle, 50, HERE)
     replay.extend(oracle.collect(random_ends(oracle.rng, 1, 40, 0.1)))
@@ -386,4 +387,4 @@ def test_large_batches_stay_valid(monkeypatch):
 
 def test_the_kind_is_listed_without_torch():
     code = "import sys, plugins.data as d; d.register_data(); assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

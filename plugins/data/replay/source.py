@@ -20,10 +20,10 @@ import torch
 from torchrl.data import ReplayBuffer
 
 from core.api import DataContext, UserError, require
-from plugins.data.capacity import free_device, free_disk, free_memory, require_fit
-from plugins.data.layout import Layout, plan
-from plugins.data.segments import Segment, load_all, save_new
-from plugins.data.storage import RowStorage, RowWriter, StartSampler, in_memory
+from plugins.data.replay.capacity import free_device, free_disk, free_memory, require_fit
+from plugins.data.replay.checkpoint import Segment, load_all, save_new
+from plugins.data.replay.layout import Layout, plan
+from plugins.data.replay.storage import RowStorage, RowWriter, StartSampler, in_memory
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from figure_studies import assert_legible, draw, run, study
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
 
 from core.api import colour
 from plugins.figures.interference import chosen
+from tests.plugins.figures.figure_studies import assert_legible, draw, run, study
 
 NAME = "gradient_interference/critic"
 

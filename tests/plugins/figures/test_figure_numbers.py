@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import pytest
-from figure_studies import series
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from plugins.figures import aligning
 from plugins.figures.catalogue import CAPTIONS, quantity_of
 from plugins.figures.keys import by_network, in_order, parse, short_names
 from plugins.figures.ticks import Numbers
+from tests.plugins.figures.figure_studies import series
 
 NUMBERS = st.floats(-1e3, 1e3)
 

@@ -22,7 +22,7 @@ from plugins.diagnostics.values import QBiasOptions, components
 from plugins.losses import SACOptions, register_losses
 from plugins.networks import register_networks
 from tests.agents import CPU, SIMBA, build, make_execution
-from tests.plugins.corridor import GAMMA, SPEC, Corridor, Knowing, true_values
+from tests.plugins.diagnostics.corridor import GAMMA, SPEC, Corridor, Knowing, true_values
 from tests.plugins.inspected import lived
 
 torch.set_num_threads(1)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import UserError
-from plugins.data import segments
-from tests.plugins.replay_oracle import Oracle, make, matches, random_ends
+from plugins.data.replay import checkpoint
+from tests.plugins.data.replay_oracle import Oracle, make, matches, random_ends
 
 
 def blocks(oracle: Oracle, number: int, steps: int, rate: float = 0.15) -> list:
@@ -58,7 +58,7 @@ def test_going_on_after_any_rounds_of_saving(tmp_path_factory, run):
     kept = {"storage": run["storage"], "updates_per_step": 0.7, "learning_starts": 3}
     capacity, rate = 12 * run["count"], run["rate"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segments, "PIECE_BYTES", run["piece"])
+        patch.setattr(checkpoint, "PIECE_BYTES", run["piece"])
         one = make(oracle, capacity, folder, **kept)
         for number, steps in run["rounds"]:
             go_on(one, blocks(oracle, number, steps, rate))

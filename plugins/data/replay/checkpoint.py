@@ -17,8 +17,8 @@ import torch
 from core.api import UserError
 
 if TYPE_CHECKING:
-    from plugins.data.storage import RowStorage
-    from plugins.data.windows import Ints
+    from plugins.data.replay.storage import RowStorage
+    from plugins.data.replay.windows import Ints
 
 PIECE_BYTES = 64 << 20
 """About how large one file may grow: bounds the memory that saving and loading take."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.data.layout import Layout
-from plugins.data.windows import Bools, Bytes, Ints, Placement, place, slots_of
+from plugins.data.replay.layout import Layout
+from plugins.data.replay.windows import Bools, Bytes, Ints, Placement, place, slots_of
 
 
 class Ledger:

@@ -13,7 +13,7 @@ from tensordict.nn import TensorDictModuleBase
 
 from core.api import DataContext, EnvironmentSpec, OptionError, Returns, UserError
 from plugins.data import StreamOptions, register_data
-from tests.plugins.replay_oracle import GAMMA, WIDTH, Oracle, random_ends
+from tests.plugins.data.replay_oracle import GAMMA, WIDTH, Oracle, random_ends
 from tests.worlds import gymnasium_env
 
 HERE = Path()

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from figure_studies import assert_legible, draw, draw_all, learning, line_of, run, study
 from matplotlib.colors import to_hex
 from recorded import write_run, write_study
 
@@ -15,6 +14,15 @@ from core.api import COLOURS, OptionError, RecordedRun, colour
 from plugins.commands.reporting.groups import group_runs
 from plugins.commands.reporting.read import read_run
 from plugins.figures import LossesOptions, ReturnsOptions
+from tests.plugins.figures.figure_studies import (
+    assert_legible,
+    draw,
+    draw_all,
+    learning,
+    line_of,
+    run,
+    study,
+)
 
 STEPS = [10, 20, 30, 40]
 NAN = float("nan")

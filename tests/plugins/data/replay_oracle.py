@@ -11,7 +11,7 @@ from tensordict import TensorDict
 
 from core.api import DataContext, EnvironmentSpec, Returns
 from plugins.data import ReplayOptions
-from plugins.data.replay import Replay, build
+from plugins.data.replay.source import Replay, build
 
 ACTION, WIDTH, GAMMA = 2, 3, 0.9
 

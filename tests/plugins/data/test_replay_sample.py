@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from core.api import Sampled
-from tests.plugins.replay_oracle import Oracle, make, random_ends
+from tests.plugins.data.replay_oracle import Oracle, make, random_ends
 
 torch.set_num_threads(1)
 

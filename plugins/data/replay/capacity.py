@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from core.api import OptionError
-from plugins.data.layout import Layout
+from plugins.data.replay.layout import Layout
 
 Need = Callable[[Layout], int]
 
