@@ -31,7 +31,7 @@ from tensordict import TensorDict
 from torchrl.data import LazyTensorStorage, ReplayBuffer, TensorDictReplayBuffer
 
 from core.api import DataContext, EnvironmentSpec, Returns
-from plugins.data import ReplayOptions
+from plugins.data.options import ReplayOptions
 from plugins.data.replay.source import Replay, build
 
 BATCH, EPISODE, STATES = 256, 500, 100_000

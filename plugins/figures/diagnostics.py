@@ -31,7 +31,8 @@ from plugins.figures.keys import Key, by_network, diagnostics_of, parse, short_n
 from plugins.figures.records import densities, listed
 
 if TYPE_CHECKING:
-    from plugins.figures import DiagnosticsOptions
+    from core.api import FigureContext
+    from plugins.figures.options import DiagnosticsOptions
 
 SECTION = "Diagnostics"
 MANY = 8
@@ -42,7 +43,7 @@ MANY = 8
 class Diagnostics:
     """Diagnostics over frames; implements ``Figure``."""
 
-    def __init__(self, options: DiagnosticsOptions) -> None:
+    def __init__(self, options: DiagnosticsOptions, context: FigureContext) -> None:
         self._drawing = Drawing(smooth=options.smooth)
 
     def draw(self, study: Study) -> Iterator[Picture]:

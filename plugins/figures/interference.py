@@ -17,7 +17,9 @@ from plugins.figures.ticks import Numbers
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from core.api import FigureContext
     from plugins.figures.aligning import Array
+    from plugins.figures.options import InterferenceOptions
 
 SECTION = "Gradient interference"
 DIAGNOSTIC = "gradient_interference"
@@ -34,6 +36,9 @@ CAPTION = (
 @final
 class Interference:
     """Heatmaps of gradient matrices; implements ``Figure``."""
+
+    def __init__(self, options: InterferenceOptions, context: FigureContext) -> None:
+        """It has no options."""
 
     def draw(self, study: Study) -> Iterator[Picture]:
         found = (name for run in study.runs for name in run.matrices)

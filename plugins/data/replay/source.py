@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
-    from plugins.data import ReplayOptions
+    from plugins.data.options import ReplayOptions
 
 
 def build(options: ReplayOptions, context: DataContext) -> Replay:

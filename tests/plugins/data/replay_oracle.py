@@ -10,7 +10,7 @@ import torch
 from tensordict import TensorDict
 
 from core.api import DataContext, EnvironmentSpec, Returns
-from plugins.data import ReplayOptions
+from plugins.data.options import ReplayOptions
 from plugins.data.replay.source import Replay, build
 
 ACTION, WIDTH, GAMMA = 2, 3, 0.9

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torchrl.data import ReplayBuffer, TensorStorage
 
 from core.api import DataContext, EnvironmentSpec, OptionError, Returns, UserError
-from plugins.data import ReplayOptions, register_data
+from plugins.data import register_data
+from plugins.data.options import ReplayOptions
 from plugins.data.replay import capacity
 from plugins.data.replay.layout import plan
 from plugins.data.replay.outputs import Outputs

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tensordict.nn import TensorDictModuleBase
 
 from core.api import DataContext, EnvironmentSpec, OptionError, Returns, UserError
-from plugins.data import StreamOptions, register_data
+from plugins.data import register_data
+from plugins.data.options import StreamOptions
 from tests.plugins.data.replay_oracle import GAMMA, WIDTH, Oracle, random_ends
 from tests.worlds import gymnasium_env
 

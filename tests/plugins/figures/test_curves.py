@@ -13,7 +13,7 @@ from recorded import write_run, write_study
 from core.api import COLOURS, OptionError, RecordedRun, colour
 from plugins.commands.reporting.groups import group_runs
 from plugins.commands.reporting.read import read_run
-from plugins.figures import LossesOptions, ReturnsOptions
+from plugins.figures.options import LossesOptions, ReturnsOptions
 from tests.plugins.figures.figure_studies import (
     assert_legible,
     draw,
