@@ -79,10 +79,15 @@ from core.api.masks import MaskView as MaskView
 from core.api.masks import Stateful as Stateful
 from core.api.networks import MaskAware as MaskAware
 from core.api.networks import NetworkContext as NetworkContext
+from core.api.networks import NetworkLayout as NetworkLayout
 from core.api.networks import Networks as Networks
 from core.api.networks import Normaliser as Normaliser
+from core.api.networks import activation_types as activation_types
 from core.api.optimizers import Averaging as Averaging
 from core.api.optimizers import OptimizerContext as OptimizerContext
 from core.api.optimizers import OptimizerFactory as OptimizerFactory
 from core.api.optimizers import Refreshable as Refreshable
 from core.api.optimizers import TraceOptimizer as TraceOptimizer
+from core.objectives import Trained as Trained
+from core.objectives import blank_transition as blank_transition
+from core.objectives import objectives as objectives

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from core.api import AgentView, AnalysisBatch, Batch, Measured
-    from plugins.diagnostics.values import ChurnOptions
+    from core.api import AgentView, AnalysisBatch, Batch, DiagnosticContext, Measured
+    from plugins.diagnostics.options import ChurnOptions
 
 
 def churn(before: Tensor, after: Tensor) -> Tensor:
@@ -53,9 +53,9 @@ class Answers(NamedTuple):
 
 @final
 class Churn:
-    """See :class:`plugins.diagnostics.values.ChurnOptions`."""
+    """See :class:`plugins.diagnostics.options.ChurnOptions`."""
 
-    def __init__(self, options: ChurnOptions) -> None:
+    def __init__(self, options: ChurnOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self.batch = options.batch
         self._held: tuple[AnalysisBatch, Answers] | None = None

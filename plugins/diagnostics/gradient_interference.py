@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import nn
 
-from core.api import AnalysisBatch
+from core.api import AnalysisBatch, objectives
+from plugins.diagnostics.parameters import dense_masks, require_trained, trainable
 from plugins.diagnostics.per_sample import MEMORY, gradient_products
-from plugins.diagnostics.phases import living, objectives, trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import AgentView, Batch, Measured
-    from plugins.diagnostics.gradients import GradientInterferenceOptions
+    from core.api import AgentView, Batch, DiagnosticContext, Measured, Trained
+    from plugins.diagnostics.options import GradientInterferenceOptions
     from plugins.diagnostics.per_sample import Objective
-    from plugins.diagnostics.phases import Trained
 
 EPSILON = 1e-8
 """Of the published code."""
@@ -63,9 +62,10 @@ def pairs(similarities: Tensor) -> dict[str, Tensor]:
 
 @final
 class GradientInterference:
-    """See :class:`GradientInterferenceOptions`; implements ``Diagnostic``."""
+    """See :class:`plugins.diagnostics.options.GradientInterferenceOptions`."""
 
-    def __init__(self, options: GradientInterferenceOptions) -> None:
+    def __init__(self, options: GradientInterferenceOptions, context: DiagnosticContext) -> None:
+        require_trained("gradient_interference", context)
         self.options = options
         self.every = options.every
         self.batch = options.batch
@@ -75,7 +75,7 @@ class GradientInterference:
         examined = _last(probe.batch(self.batch), self.options.samples)
         with torch.no_grad():
             trained = list(objectives(probe.loss.phases, probe.networks, examined))
-        masks, options = living(probe.networks, probe.masks), self.options
+        masks, options = dense_masks(probe.networks, probe.masks), self.options
         measured: dict[str, Tensor] = {}
         for step in trained:
             similarities = gradient_interference(

@@ -1,16 +1,34 @@
-"""What of an agent can be drawn anew, and which of its entries are the last layers."""
+"""Which networks an intervention changes, what else can be drawn anew, and the last layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+from core.api import NetworkLayout, did_you_mean, require
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from core.api import DiagnosticContext
+
+
+def choose(wanted: Collection[str] | None, known: Collection[str]) -> tuple[str, ...]:
+    """The networks that an option ``networks`` names, in the agent's order; None names all.
+
+    Raises:
+        OptionError: the agent has no such network, or none is named.
+    """
+    if wanted is None:
+        return tuple(known)
+    require(len(wanted) > 0, "networks", f"must name one of: {', '.join(known)}")
+    for name in wanted:
+        problem = f"names '{name}', which is not one of: {', '.join(known)}"
+        hint = did_you_mean(name, known)
+        require(name in known, "networks", f"{problem}.{hint}" if hint else problem)
+    return tuple(name for name in known if name in wanted)
 
 
 def other_modules(context: DiagnosticContext) -> dict[str, nn.Module]:
@@ -21,7 +39,7 @@ def other_modules(context: DiagnosticContext) -> dict[str, nn.Module]:
     return {name: child for name, child in loss.named_children() if id(child) in trained}
 
 
-def living(network: nn.Module, masks: Mapping[str, Tensor], names: set[str]) -> int:
+def count_living(network: nn.Module, masks: Mapping[str, Tensor], names: set[str]) -> int:
     """How many weights of these parameters live."""
     return sum(
         int(masks[name].count_nonzero()) if name in masks else parameter.numel()
@@ -38,37 +56,14 @@ def last_layers(network: nn.Module, count: int) -> set[str]:
     order of its modules. Layers beyond the first are the first's.
     """
     names: set[str] = set()
-    for chain in _chains(network):
+    for chain in NetworkLayout(network).chains():
         left = count
-        for group in reversed(chain):
-            names |= {name for module in group for name in _own(network, module)}
-            left -= any(_has_weights(network.get_submodule(module)) for module in group)
+        for link in reversed(chain):
+            names |= {name for path in link for name in _own(network, path)}
+            left -= any(_has_weights(network.get_submodule(path)) for path in link)
             if not left:
                 break
     return names
-
-
-def _chains(network: nn.Module) -> Iterator[list[list[str]]]:
-    """Paths of the modules with parameters from input to output, side by side in groups."""
-    children = {name for name, _ in network.named_children()}
-    if {"trunk", "heads"} <= children:
-        yield [*_in_order(network, "trunk"), [m for (m,) in _in_order(network, "heads")]]
-    elif "members" in children:
-        shared = _in_order(network, "projection") if "projection" in children else []
-        for index, _ in network.get_submodule("members").named_children():
-            yield [*shared, *_in_order(network, f"members.{index}")]
-    else:
-        yield _in_order(network, "")
-
-
-def _in_order(network: nn.Module, path: str) -> list[list[str]]:
-    """Every module below ``path`` that owns parameters, each in a group of its own."""
-    part = network.get_submodule(path)
-    return [
-        [".".join(filter(None, (path, name)))]
-        for name, module in part.named_modules()
-        if any(True for _ in module.parameters(recurse=False))
-    ]
 
 
 def _own(network: nn.Module, path: str) -> Iterator[str]:

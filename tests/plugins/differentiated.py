@@ -18,7 +18,7 @@ from core.api import (
     NetworkContext,
     OptimizerContext,
 )
-from plugins.diagnostics.gradients import components
+from plugins.diagnostics import register_diagnostics
 from plugins.losses import (
     DDPGOptions,
     SACOptions,
@@ -79,7 +79,7 @@ def make(kind, sparsity=0.5):
 
 
 def diagnostic(name, probe, **options):
-    (component,) = [c for c in components() if c.name == name]
+    (component,) = [c for c in register_diagnostics() if c.name == name]
     if name != "parameter_norm":
         options = {"batch": BATCH, **options}
     context = DiagnosticContext(probe.spec, probe.loss, probe.networks, 0.99)

@@ -9,15 +9,21 @@ import pytest
 import torch
 from torch import nn
 
-from core.api import AnalysisBatch, DiagnosticContext, EnvironmentSpec, OptionError, UserError
-from plugins.diagnostics import activations
-from plugins.diagnostics.representations import components
+from core.api import (
+    AnalysisBatch,
+    DiagnosticContext,
+    EnvironmentSpec,
+    NetworkLayout,
+    OptionError,
+    UserError,
+)
+from plugins.diagnostics import activations, register_diagnostics
 
 torch.set_num_threads(1)
 
 
 def diagnostic(name, modules, **values):
-    (component,) = [c for c in components() if c.name == name]
+    (component,) = [c for c in register_diagnostics() if c.name == name]
     context = DiagnosticContext(EnvironmentSpec((4,), 1), SimpleNamespace(), modules, 0.99)
     return component.build(component.options(**values), context)
 
@@ -42,8 +48,8 @@ def test_other_networks_are_seen_in_evaluation_mode_and_left_alone():
     before, modes = copy.deepcopy(network.state_dict()), [m.training for m in network.modules()]
     examined = AnalysisBatch(inputs, {}, {"actor": (inputs,)})
     given = {"networks": {"actor": network}, "roles": ["actor"], "keep": torch.clone}
-    layers = activations.by_label(examined, select=activations.layers, **given)["actor"]
-    units = activations.by_label(examined, select=activations.units, **given)["actor"]
+    layers = activations.by_label(examined, select=NetworkLayout.layers, **given)["actor"]
+    units = activations.by_label(examined, select=NetworkLayout.activations, **given)["actor"]
     assert modes == [m.training for m in network.modules()] == [True, False, True, True, True, True]
     assert not any(tensor.requires_grad for tensor in [*layers, *units])
     with torch.no_grad():
@@ -64,7 +70,7 @@ def test_modes_and_hooks_come_back_after_an_error():
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError, match="no"):
-        activations.outputs(network, (torch.randn(2, 4),), activations.layers(network), fail)
+        activations.outputs(network, (torch.randn(2, 4),), NetworkLayout(network).layers(), fail)
     assert len(calls) == 1
     assert [m.training for m in network.modules()] == [True, False, True, True, True, True]
     assert all(not m._forward_hooks for m in network.modules())
@@ -116,8 +122,8 @@ def test_what_an_agent_lacks_is_refused(name, networks, values, error, words):
 
 def test_roles_without_the_part_are_passed_over_unless_named():
     networks = {"actor": Plain(), "critic": Functional()}
-    assert activations.suiting(None, networks, activations.units, "{}") == ("actor",)
-    assert activations.suiting(("critic",), networks, activations.layers, "{}") == ("critic",)
+    assert activations.suiting(None, networks, NetworkLayout.activations) == ("actor",)
+    assert activations.suiting(("critic",), networks, NetworkLayout.layers) == ("critic",)
 
 
 def test_heads_and_inner_trunks_are_not_counted():
@@ -127,5 +133,5 @@ def test_heads_and_inner_trunks_are_not_counted():
             "heads": nn.Sequential(nn.Linear(2, 2)),
         }
     )
-    assert list(activations.trunks(network)) == ["trunk"]
-    assert list(activations.layers(network)) == ["trunk.trunk"]
+    assert list(NetworkLayout(network).trunks()) == ["trunk"]
+    assert list(NetworkLayout(network).layers()) == ["trunk.trunk"]

@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import BatchOptions, Bracketing, Component, DiagnosticContext
+from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics.churn import churn, greedy_churn, relative_churn
-from plugins.diagnostics.values import ChurnOptions, components
+from plugins.diagnostics.options import ChurnOptions
 from tests.agents import make_batch
 from tests.plugins.inspected import EVERY, lived, probe_of, stream_batch, transitions
 from tests.plugins.streaming_oracle import World
 
 torch.set_num_threads(1)
 HELD = ChurnOptions(batch=BatchOptions(size=8))
-COMPONENT: Component = {c.name: c for c in components()}["churn"]
+COMPONENT: Component = {c.name: c for c in register_diagnostics()}["churn"]
 numbers = st.lists(st.integers(-3, 3), min_size=12, max_size=12)
 
 
@@ -167,11 +168,3 @@ def test_nothing_is_measured_without_an_update():
         "policy_relative",
     }
     assert diagnostic.measure(probe) == {}
-
-
-def test_what_it_needs():
-    for source, needs in (("replay", {"replay", "inspection"}), ("recent", {"inspection"})):
-        options = ChurnOptions(batch=BatchOptions(source=source, size=9))
-        assert COMPONENT.needs(options) == needs
-        diagnostic = make(options)
-        assert (diagnostic.every, diagnostic.batch) == (10_000, options.batch)

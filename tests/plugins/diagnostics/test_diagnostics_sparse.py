@@ -10,7 +10,7 @@ from tensordict import TensorDict
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core.agent.agent import Agent
-from core.api import BatchOptions, Bracketing, DiagnosticContext, UserError
+from core.api import BatchOptions, Bracketing, DiagnosticContext, NetworkLayout, UserError
 from core.training.agent_view import CurrentAgent
 from plugins.diagnostics import activations, register_diagnostics
 from plugins.execution.sparse_linear import SparseLinear
@@ -104,10 +104,10 @@ def test_chains_come_apart_where_activations_are_looked_at() -> None:
     _, sparse = twins("sac")
     critic = sparse.parts.modules["critic"]
     inputs = (torch.randn(6, 5), torch.randn(6, 3))
-    seen = activations.outputs(critic, inputs, activations.layers(critic), torch.clone)
+    seen = activations.outputs(critic, inputs, NetworkLayout(critic).layers(), torch.clone)
     assert all(len(given) == 1 for given in seen.values())
-    assert any(isinstance(layer, SparseLinear) for layer in activations.layers(critic).values())
-    units = activations.outputs(critic, inputs, activations.units(critic), torch.clone)
+    assert any(isinstance(layer, SparseLinear) for layer in NetworkLayout(critic).layers().values())
+    units = activations.outputs(critic, inputs, NetworkLayout(critic).activations(), torch.clone)
     block = "members.0.trunk.blocks.0"
     assert torch.equal(units[f"{block}.activation"][0], seen[f"{block}.expand"][0].relu())
 

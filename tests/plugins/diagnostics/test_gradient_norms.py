@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from core.api import AnalysisBatch, BatchOptions, DiagnosticContext, OptionError, Phase, UserError
-from plugins.diagnostics.gradients import (
-    GradientInterferenceOptions,
-    GradientNormOptions,
-    components,
+from core.api import (
+    AnalysisBatch,
+    BatchOptions,
+    DiagnosticContext,
+    OptionError,
+    Phase,
+    UserError,
+    objectives,
 )
-from plugins.diagnostics.phases import objectives
+from plugins.diagnostics import register_diagnostics
+from plugins.diagnostics.options import GradientInterferenceOptions
 from tests.plugins.differentiated import (
     BATCH,
     KINDS,
@@ -89,7 +93,7 @@ def test_parameter_norms_are_numpy_s(kind):
 def test_a_parameter_of_the_network_itself_is_a_layer():
     bare = torch.nn.Linear(2, 1)
     probe = SimpleNamespace(networks={"critic": bare})
-    (component,) = [c for c in components() if c.name == "parameter_norm"]
+    (component,) = [c for c in register_diagnostics() if c.name == "parameter_norm"]
     found = component.build(component.options(), None).measure(probe)
     assert set(found) == {"critic", "critic.weight", "critic.bias"}
     assert found["critic.weight"].item() == pytest.approx(bare.weight.norm().item())
@@ -162,7 +166,7 @@ def test_a_loss_that_trains_no_network_is_refused(name):
     loss = SimpleNamespace(
         phases=(Phase("t", lambda batch: (None, {}), (probe.loss.temperature,)),)
     )
-    (component,) = [c for c in components() if c.name == name]
+    (component,) = [c for c in register_diagnostics() if c.name == name]
     context = DiagnosticContext(probe.spec, loss, probe.networks, 0.99)
     with pytest.raises(UserError, match=f"'{name}': no phase of this loss trains a network"):
         component.build(component.options(), context)
@@ -182,12 +186,3 @@ def test_options_out_of_range_are_named(options, field):
     with pytest.raises(OptionError) as caught:
         GradientInterferenceOptions(**options)
     assert caught.value.field == field
-
-
-def test_needs_follow_the_batch():
-    needs = {c.name: c.needs for c in components()}
-    replay, recent = (GradientNormOptions(batch=BatchOptions(s)) for s in ("replay", "recent"))
-    for name in ("gradient_norm", "gradient_interference"):
-        assert needs[name](replay) == {"replay", "inspection"}
-        assert needs[name](recent) == {"inspection"}
-    assert needs["parameter_norm"] == frozenset()

@@ -17,8 +17,9 @@ from core.agent.masks import MaskSet
 from core.agent.networks import MaskedNetworks
 from core.api import DiagnosticContext, EnvironmentSpec, LossContext, NetworkContext, OptionError
 from plugins.diagnostics import q_bias as module
+from plugins.diagnostics import register_diagnostics
+from plugins.diagnostics.options import QBiasOptions
 from plugins.diagnostics.q_bias import discounted_returns, q_bias, remainder
-from plugins.diagnostics.values import QBiasOptions, components
 from plugins.losses import SACOptions, register_losses
 from plugins.networks import register_networks
 from tests.agents import CPU, SIMBA, build, make_execution
@@ -26,7 +27,7 @@ from tests.plugins.diagnostics.corridor import GAMMA, SPEC, Corridor, Knowing, t
 from tests.plugins.inspected import lived
 
 torch.set_num_threads(1)
-COMPONENT = {c.name: c for c in components()}["q_bias"]
+COMPONENT = {c.name: c for c in register_diagnostics()}["q_bias"]
 number = st.floats(-2, 2)
 
 

@@ -8,18 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.api import BatchOptions, OptionError
+from core.api import OptionError
 from plugins.diagnostics.active_units import active_units
 from plugins.diagnostics.dormant_ratio import dormant_ratio, scores
 from plugins.diagnostics.effective_rank import effective_rank, singular_values
 from plugins.diagnostics.feature_norm import feature_norm
-from plugins.diagnostics.representations import (
+from plugins.diagnostics.options import (
     ActiveUnitsOptions,
     DormantRatioOptions,
     EffectiveRankOptions,
     FeatureNormOptions,
     WeightRankOptions,
-    components,
 )
 from plugins.diagnostics.weight_rank import weight_rank
 
@@ -262,25 +261,3 @@ def test_values_out_of_range(options, values, field):
     with pytest.raises(OptionError) as error:
         options(**values)
     assert error.value.field == field
-
-
-def test_needs_follow_the_batch():
-    recent, replay = BatchOptions(source="recent"), BatchOptions(source="replay")
-    by_name = {component.name: component for component in components()}
-    assert set(by_name) == {
-        "effective_rank",
-        "dormant_ratio",
-        "active_units",
-        "feature_norm",
-        "weight_rank",
-    }
-    for name, component in by_name.items():
-        if name == "weight_rank":
-            assert not component.needs
-            continue
-        base = {"inspection"} | (
-            {"features"} if name in ("effective_rank", "feature_norm") else set()
-        )
-        assert component.needs(component.options(batch=replay)) == base | {"replay"}
-        assert component.needs(component.options(batch=recent)) == base
-        assert "recent" in component.instead["replay"]

@@ -22,7 +22,7 @@ from core.api import (
     NetworkContext,
 )
 from core.training.recent_transitions import RecentTransitions
-from plugins.diagnostics.representations import components
+from plugins.diagnostics import register_diagnostics
 from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
 from plugins.masks import RandomMaskOptions, register_masks
 from plugins.networks import (
@@ -85,7 +85,7 @@ def probe_of(agent, size=64):
 
 
 def diagnostic(name, modules, **values):
-    (component,) = [c for c in components() if c.name == name]
+    (component,) = [c for c in register_diagnostics() if c.name == name]
     if name != "weight_rank":
         values = {"batch": BatchOptions(size=64), **values}
     context = DiagnosticContext(STATE, SimpleNamespace(), modules, 0.99)

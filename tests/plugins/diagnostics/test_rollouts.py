@@ -10,8 +10,8 @@ import torch
 
 from core.agent.randomness import seed_everything, untouched_randomness
 from core.api import DiagnosticContext, EnvironmentContext
-from plugins.diagnostics import rollouts
-from plugins.diagnostics.values import QBiasOptions, components
+from plugins.diagnostics import register_diagnostics, rollouts
+from plugins.diagnostics.options import QBiasOptions
 from plugins.environments import GymnasiumOptions, register_environments
 from plugins.losses import EpsilonOptions, StreamACOptions, StreamQOptions
 from plugins.losses.stream_ac_fused import FusedActorCritic
@@ -21,7 +21,7 @@ from tests.plugins.diagnostics.corridor import GAMMA, Corridor, Knowing
 from tests.plugins.inspected import stream_learner
 
 torch.set_num_threads(1)
-Q_BIAS = {c.name: c for c in components()}["q_bias"]
+Q_BIAS = {c.name: c for c in register_diagnostics()}["q_bias"]
 GYMNASIUM = {c.name: c for c in register_environments()}["gymnasium"]
 
 

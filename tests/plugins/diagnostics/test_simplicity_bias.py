@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import DiagnosticContext, EnvironmentSpec, NetworkContext, OptionError, UserError
+from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics import simplicity_bias as module
+from plugins.diagnostics.options import SimplicityBiasOptions
 from plugins.diagnostics.simplicity_bias import complexity, simplicity_bias
-from plugins.diagnostics.values import SimplicityBiasOptions, components
 from plugins.losses import DDPGOptions, SACOptions
 from plugins.masks import RandomMaskOptions, register_masks
 from plugins.networks import MlpOptions, SimbaOptions, register_networks
@@ -23,7 +24,7 @@ from tests.plugins.inspected import lived, probe_of
 from tests.probes import make_agent, make_probe
 
 torch.set_num_threads(1)
-COMPONENT = {c.name: c for c in components()}["simplicity_bias"]
+COMPONENT = {c.name: c for c in register_diagnostics()}["simplicity_bias"]
 
 
 # --- the metric -------------------------------------------------------------------------

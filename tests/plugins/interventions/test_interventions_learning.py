@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.api import BatchOptions
-from plugins.interventions import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
+from plugins.interventions.options import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
 from tests.plugins import intervened as t
 from tests.plugins.test_stream_fused import assert_same_life, live
 

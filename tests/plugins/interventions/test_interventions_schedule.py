@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api import OptionError
-from plugins.interventions import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
-from plugins.interventions.common import Scheduled, is_due
+from plugins.interventions.options import (
+    PeriodicResetOptions,
+    ReDoOptions,
+    Scheduled,
+    ShrinkAndPerturbOptions,
+    is_due,
+)
 from tests.plugins import intervened as t
 
 frames = st.integers(1, 60)

@@ -11,7 +11,7 @@ from core.agent.state import agent_state, restore_agent
 from core.api import BatchOptions
 from core.api.layers import compact_layers
 from plugins.execution.sparse_linear import SparseLinear
-from plugins.interventions import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
+from plugins.interventions.options import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
 from plugins.interventions.wiring import Wiring, hidden_layers
 from tests.plugins.intervened import KINDS, intervene, intervention, train
 from tests.plugins.twins import agent_of, dense, same, twins

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.api import BatchOptions
-from plugins.interventions import ReDoOptions
+from plugins.interventions.options import ReDoOptions
 from tests.plugins import intervened as t
 
 BATCH = BatchOptions(size=64)

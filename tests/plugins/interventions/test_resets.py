@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from plugins.interventions import PeriodicResetOptions, ShrinkAndPerturbOptions
+from plugins.interventions.options import PeriodicResetOptions, ShrinkAndPerturbOptions
 from plugins.interventions.parts import last_layers
 from tests.plugins import intervened as t
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from core.api import DiagnosticContext, OptionError, UserError
-from plugins.interventions import ReDoOptions
+from plugins.interventions.options import ReDoOptions
 from plugins.interventions.redo import ReDo, dormant
 from plugins.interventions.wiring import Wiring, hidden_layers
 from tests.plugins import intervened as t
