@@ -16,7 +16,7 @@ class ReplayOptions:
     capacity: int = 1_000_000
     """Transitions kept, over all environments; at least 1. Each environment gets an equal
     share, rounded down. Fewer are held while most episodes end long before the time limit,
-    because every episode keeps one more row for its last observation. (1,000,000: SAC, DrQ-v2.)
+    because every episode keeps one observation more, its last. (1,000,000: SAC, DrQ-v2.)
     """
     batch_size: int = 256
     """Transitions per batch, drawn uniformly with replacement; at least 1. (256: DrQ-v2, SimBa.)"""

@@ -1,6 +1,6 @@
 """Saving a buffer by what is new: files of consecutive transitions that are never rewritten.
 
-A file holds, for transitions ``[start, stop)`` of every environment, the rows from the
+A file holds, for transitions ``[start, stop)`` of every environment, the frames from the
 oldest of the first one's stack to the observation after the last one.
 """
 
@@ -17,7 +17,7 @@ import torch
 from core.api import UserError
 
 if TYPE_CHECKING:
-    from plugins.data.replay.storage import RowStorage
+    from plugins.data.replay.storage import FrameStorage
     from plugins.data.replay.windows import Ints
 
 PIECE_BYTES = 64 << 20
@@ -32,7 +32,7 @@ class Segment(NamedTuple):
     stop: int
 
 
-def save_new(folder: Path, storage: RowStorage, kept: Sequence[Segment]) -> list[Segment]:
+def save_new(folder: Path, storage: FrameStorage, kept: Sequence[Segment]) -> list[Segment]:
     """Write the transitions that no segment of ``kept`` has; return all that are needed now."""
     ledger, layout = storage.ledger, storage.layout
     oldest = int(ledger.first.min())
@@ -48,8 +48,8 @@ def save_new(folder: Path, storage: RowStorage, kept: Sequence[Segment]) -> list
     return segments
 
 
-def load_all(folder: Path, storage: RowStorage, segments: Sequence[Segment]) -> None:
-    """Put the rows of ``segments`` back, in order.
+def load_all(folder: Path, storage: FrameStorage, segments: Sequence[Segment]) -> None:
+    """Put the frames of ``segments`` back, in order.
 
     Raises:
         UserError: a file is missing.
@@ -59,16 +59,16 @@ def load_all(folder: Path, storage: RowStorage, segments: Sequence[Segment]) -> 
         if not path.exists():
             raise UserError(f"the checkpoint's replay file is missing: {path}")
         piece = torch.load(path, weights_only=True)
-        slots = _slots(piece["from"], piece["to"], storage.layout.rows)
+        slots = _slots(piece["from"], piece["to"], storage.layout.frames)
         for name, values in piece["columns"].items():
             storage.put(name, slots, values)
         numbers = torch.arange(segment.start, segment.stop) % storage.layout.transitions
-        storage.ledger.row_of[:, numbers] = piece["row_of"]
+        storage.ledger.frame_of[:, numbers] = piece["frame_of"]
 
 
-def _write(folder: Path, storage: RowStorage, start: int, stop: int) -> Segment:
+def _write(folder: Path, storage: FrameStorage, start: int, stop: int) -> Segment:
     piece = _piece(storage, start, stop)
-    path = _unused(folder, f"rows-{start}-{stop}")
+    path = _unused(folder, f"frames-{start}-{stop}")
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         torch.save(piece, file)
@@ -87,31 +87,31 @@ def _unused(folder: Path, stem: str) -> Path:
     return path
 
 
-def _piece(storage: RowStorage, start: int, stop: int) -> Mapping[str, Any]:
+def _piece(storage: FrameStorage, start: int, stop: int) -> Mapping[str, Any]:
     ledger, layout = storage.ledger, storage.layout
     numbers = torch.arange(start, stop) % layout.transitions
-    row_of = ledger.row_of[:, numbers]
+    frame_of = ledger.frame_of[:, numbers]
     age = storage.columns["age"].numpy()
     begin, end = [], []
     for environment, first in enumerate(ledger.first.tolist()):
-        ring = environment * layout.rows
-        last_row = int(row_of[environment, -1]) + 1
+        ring = environment * layout.frames
+        last_frame = int(frame_of[environment, -1]) + 1
         if first >= stop:  # this environment's ring has already overwritten all of it
-            begin.append(last_row + 1)
+            begin.append(last_frame + 1)
         else:
-            row = int(row_of[environment, max(first, start) - start])
-            begin.append(row - int(age[ring + row % layout.rows]))
-        end.append(last_row + 1)
-    index = torch.from_numpy(_slots(begin, end, layout.rows))
+            frame = int(frame_of[environment, max(first, start) - start])
+            begin.append(frame - int(age[ring + frame % layout.frames]))
+        end.append(last_frame + 1)
+    index = torch.from_numpy(_slots(begin, end, layout.frames))
     columns = {
         name: column.index_select(0, index.to(column.device)).cpu()
         for name, column in storage.columns.items()
     }
-    return {"from": begin, "to": end, "row_of": row_of, "columns": columns}
+    return {"from": begin, "to": end, "frame_of": frame_of, "columns": columns}
 
 
 def _slots(begin: Sequence[int], end: Sequence[int], ring: int) -> Ints:
-    """Slots of the rows from ``begin`` up to ``end``, one environment after the other."""
+    """Slots of the frames from ``begin`` up to ``end``, one environment after the other."""
     parts = [
         np.arange(a, b) % ring + environment * ring
         for environment, (a, b) in enumerate(zip(begin, end, strict=True))

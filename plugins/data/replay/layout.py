@@ -1,7 +1,7 @@
-"""How many rows a replay buffer has, what is in them, and what that takes.
+"""How many frames a replay buffer has, what is in them, and what that takes.
 
-A row is one observation: an episode of ``L`` transitions fills ``L + 1`` rows, so that
-no observation is stored twice.
+A frame is one observation (the newest of a stack) with what was done there and came of
+it. An episode of ``L`` transitions fills ``L + 1``, so that no observation is stored twice.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from core.api import EnvironmentSpec
 ASSUMED_EPISODE = 1000
 """Agent steps per episode where the environment states no time limit."""
 INDEX_BYTES = 8
-"""One int64 per transition: the row that it starts from."""
+"""One int64 per transition: the frame that it starts from."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """One field of a row."""
+    """One field of a frame."""
 
     shape: tuple[int, ...]
     dtype: torch.dtype
@@ -38,8 +38,8 @@ class Layout:
     environments: int
     transitions: int
     """Transitions kept per environment, at most."""
-    rows: int
-    """Rows per environment; a full ring of full-length episodes holds ``transitions``."""
+    frames: int
+    """Frames per environment; a full ring of full-length episodes holds ``transitions``."""
     frame_stack: int
     observation: Column
     """The newest frame of a stack, or the whole observation where nothing is stacked."""
@@ -55,7 +55,7 @@ class Layout:
         """The small columns, always in memory: windows are worked out from them on the host.
 
         ``end``: 0 the episode goes on, 1 it ended after this transition, 2 it truly
-        terminated. ``age``: steps since the episode's first row, at most ``frame_stack - 1``.
+        terminated. ``age``: steps since the episode's first frame, at most ``frame_stack - 1``.
         """
         return {
             "reward": Column((), torch.float32),
@@ -65,12 +65,12 @@ class Layout:
 
     @property
     def placed_bytes(self) -> int:
-        return self.environments * self.rows * sum(c.bytes for c in self.placed.values())
+        return self.environments * self.frames * sum(c.bytes for c in self.placed.values())
 
     @property
     def ledger_bytes(self) -> int:
-        per_row = sum(c.bytes for c in self.ledger.values())
-        return self.environments * (self.rows * per_row + self.transitions * INDEX_BYTES)
+        per_frame = sum(c.bytes for c in self.ledger.values())
+        return self.environments * (self.frames * per_frame + self.transitions * INDEX_BYTES)
 
     @property
     def bytes(self) -> int:
@@ -81,7 +81,7 @@ class Layout:
 def plan(spec: EnvironmentSpec, capacity: int, environments: int) -> Layout:
     """Lay out ``capacity`` transitions for ``environments`` environments.
 
-    Beside one row per transition a ring needs one per episode end, ``frame_stack - 1`` for
+    Beside one frame per transition a ring needs one per episode end, ``frame_stack - 1`` for
     the stack of its oldest start, one for the newest observation, and one because a window
     of whole episodes' length can contain two ends.
     """
@@ -92,7 +92,7 @@ def plan(spec: EnvironmentSpec, capacity: int, environments: int) -> Layout:
     return Layout(
         environments=environments,
         transitions=transitions,
-        rows=transitions + ends + stack + 1,
+        frames=transitions + ends + stack + 1,
         frame_stack=stack,
         observation=Column(
             (channels, *spec.observation[1:]), torch.uint8 if spec.pixels else torch.float32

@@ -14,11 +14,11 @@ from plugins.data.replay.windows import Bools, Bytes, Ints, Placement, place, sl
 
 
 class Ledger:
-    """Counters and the transition-to-row index, all on the host.
+    """Counters and the transition-to-frame index, all on the host.
 
     Every environment has its own ring. Transitions are numbered from 0 in each; those that
     can be drawn are always one run of numbers, because what excludes a start lies at either
-    end: its stack's rows were overwritten, or its n-step window is still being collected.
+    end: its stack's frames were overwritten, or its n-step window is still being collected.
     """
 
     def __init__(self, layout: Layout, n_step: int) -> None:
@@ -30,9 +30,9 @@ class Ledger:
         self.step = np.zeros(layout.environments, dtype=np.int64)
         self.first = np.zeros(layout.environments, dtype=np.int64)
         """The oldest transition whose whole stack is still there, by environment."""
-        self.row_of = torch.empty((layout.environments, layout.transitions), dtype=torch.int64)
-        """The row of each transition, at its number modulo ``transitions``."""
-        self._rows = self.row_of.numpy()
+        self.frame_of = torch.empty((layout.environments, layout.transitions), dtype=torch.int64)
+        """The frame of each transition, at its number modulo ``transitions``."""
+        self._frames = self.frame_of.numpy()
         self._refresh()
 
     @property
@@ -46,23 +46,23 @@ class Ledger:
         return self._drawable
 
     def append(self, ended: Bools) -> Placement:
-        """Give rows to a block ``[N, T]``; ``T`` at most :attr:`block`."""
+        """Give frames to a block ``[N, T]``; ``T`` at most :attr:`block`."""
         placement = place(ended, self.head, self.step)
         numbers = np.arange(self.count, self.count + ended.shape[1])
-        self._rows[:, numbers % self.layout.transitions] = placement.rows
+        self._frames[:, numbers % self.layout.transitions] = placement.frames
         self.count += ended.shape[1]
         self.head, self.step = placement.head, placement.step
         return placement
 
     @property
     def block(self) -> int:
-        """The longest block that cannot overwrite its own rows, even if every step ends."""
+        """The longest block that cannot overwrite its own frames, even if every step ends."""
         return max(1, self.layout.transitions // 2)
 
     def settle(self, placement: Placement, age: Bytes) -> None:
-        """After a block's rows were written: let go of what they overwrote."""
-        newest = placement.rows[:, -1] + 1
-        oldest = newest - self.layout.rows + 1
+        """After a block's frames were written: let go of what they overwrote."""
+        newest = placement.frames[:, -1] + 1
+        oldest = newest - self.layout.frames + 1
         if self.count > self.layout.transitions:
             np.maximum(self.first, self.count - self.layout.transitions, out=self.first)
         for environment in np.flatnonzero(oldest > 0).tolist():
@@ -71,9 +71,9 @@ class Ledger:
         self._refresh()
 
     def _reach(self, environment: int, age: Bytes) -> int:
-        """The oldest row in the stack of an environment's first transition."""
-        row = self._rows[environment, self.first[environment] % self.layout.transitions]
-        return int(row) - int(age[environment * self.layout.rows + row % self.layout.rows])
+        """The oldest frame in the stack of an environment's first transition."""
+        frame = self._frames[environment, self.first[environment] % self.layout.transitions]
+        return int(frame) - int(age[environment * self.layout.frames + frame % self.layout.frames])
 
     def _refresh(self) -> None:
         pending = np.minimum(self.n_step - 1, self.step)
@@ -95,11 +95,11 @@ class Ledger:
         pick = torch.randint(self._drawable, (batch_size,), generator=generator).numpy()
         if layout.environments == 1:
             number = (pick + self.first[0]) % layout.transitions
-            return torch.from_numpy(self._rows[0].take(number) % layout.rows)
+            return torch.from_numpy(self._frames[0].take(number) % layout.frames)
         environment = np.searchsorted(self._ends, pick, side="right")
         number = (pick + self._shift[environment]) % layout.transitions
-        row = self._rows[environment, number]
-        return torch.from_numpy(environment * layout.rows + row % layout.rows)
+        frame = self._frames[environment, number]
+        return torch.from_numpy(environment * layout.frames + frame % layout.frames)
 
     def empty(self) -> None:
         """Forget every transition."""
@@ -109,7 +109,7 @@ class Ledger:
         self._refresh()
 
     def state_dict(self) -> dict[str, Any]:
-        """The counters; rows and their index are saved by whoever saves the rows."""
+        """The counters; frames and their index are saved by whoever saves the frames."""
         return {
             "count": self.count,
             "head": self.head.tolist(),
@@ -127,4 +127,4 @@ class Ledger:
 
 def placed_slots(placement: Placement, ring: int) -> tuple[Ints, Ints]:
     """Slots ``[N, T]`` of a block's observations, and of the observations after them."""
-    return slots_of(placement.rows, ring), slots_of(placement.rows + 1, ring)
+    return slots_of(placement.frames, ring), slots_of(placement.frames + 1, ring)

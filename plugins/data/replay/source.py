@@ -1,6 +1,6 @@
-"""Uniform replay: TorchRL's buffer over single-frame rows, with a replay ratio.
+"""Uniform replay: TorchRL's buffer over rings of single frames, with a replay ratio.
 
-An episode of ``L`` transitions takes ``L + 1`` rows; stacks and n-step returns are built
+An episode of ``L`` transitions takes ``L + 1`` frames; stacks and n-step returns are built
 when sampled, and never reach across an episode's end or the write head. Near an episode's
 end the window shortens, as in TorchRL's ``MultiStepTransform``, so that every transition
 can be drawn. DrQ-v2's own loader differs: it never draws the last ``n - 1`` starts of an
@@ -23,7 +23,7 @@ from core.api import DataContext, UserError, require
 from plugins.data.replay.capacity import free_device, free_disk, free_memory, require_fit
 from plugins.data.replay.checkpoint import Segment, load_all, save_new
 from plugins.data.replay.layout import Layout, plan
-from plugins.data.replay.storage import RowStorage, RowWriter, StartSampler, in_memory
+from plugins.data.replay.storage import FrameStorage, FrameWriter, StartSampler, in_memory
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -90,11 +90,11 @@ class Replay:
         self._segments: list[Segment] = []
 
     @functools.cached_property
-    def storage(self) -> RowStorage:
-        """The rows, allocated at first use."""
+    def storage(self) -> FrameStorage:
+        """The frames, allocated at first use."""
         allocate = {"memory": in_memory, "memmap": self._on_disk, "device": self._on_device}
         pin = self.context.device.type == "cuda" and self.options.storage != "device"
-        return RowStorage(
+        return FrameStorage(
             self.layout, self.context.returns, allocate[self.options.storage], pin=pin
         )
 
@@ -104,7 +104,7 @@ class Replay:
         return ReplayBuffer(
             storage=self.storage,
             sampler=StartSampler(),
-            writer=RowWriter(),
+            writer=FrameWriter(),
             batch_size=self.options.batch_size,
             generator=self.generator,
         )
@@ -185,7 +185,7 @@ class Replay:
         return {
             "environments": layout.environments,
             "transitions": layout.transitions,
-            "rows": layout.rows,
+            "frames": layout.frames,
             "frame_stack": layout.frame_stack,
         }
 

@@ -1,4 +1,4 @@
-"""TorchRL buffer parts over rings of rows: storage, sampler and writer.
+"""TorchRL buffer parts over rings of frames: storage, sampler and writer.
 
 Together in a ``torchrl.data.ReplayBuffer`` they take ``[N, T]`` batches from a collector and
 give n-step transitions with rebuilt frame stacks; transforms can be appended as to any other.
@@ -44,8 +44,8 @@ LARGE = 1 << 20
 
 
 @final
-class RowStorage(TensorStorage):
-    """Rows of all rings, one after the other; read as transitions.
+class FrameStorage(TensorStorage):
+    """Frames of all rings, one after the other; read as transitions.
 
     ``get(starts)`` builds the transitions that start in these slots. ``pin`` puts batches
     into pinned memory, from which copies to a GPU overlap with computing.
@@ -58,7 +58,7 @@ class RowStorage(TensorStorage):
         self._pin = pin
         self._outputs = Outputs()
         self._ahead = np.arange(returns.n_step)[:, None]
-        size = layout.environments * layout.rows
+        size = layout.environments * layout.frames
 
         def columns(kind: Mapping[str, Column], make: Allocate) -> dict[str, Tensor]:
             return {name: make(name, (size, *c.shape), c.dtype) for name, c in kind.items()}
@@ -74,7 +74,7 @@ class RowStorage(TensorStorage):
 
     def get(self, index: Tensor) -> TensorDictBase:
         """Transitions from the starts ``index`` ``[B]``; see ``core.api.DataSource`` for keys."""
-        starts, ring = index.numpy(), self.layout.rows
+        starts, ring = index.numpy(), self.layout.frames
         window = around(starts, self._ahead, ring)
         reward, count, discount = n_step(
             self._reward.take(window), self._end.take(window), self.returns.gamma
@@ -99,12 +99,12 @@ class RowStorage(TensorStorage):
         stack = self.layout.frame_stack
         if stack == 1:
             return self._take("observation", slots)
-        frames = stack_slots(slots, self._age.take(slots), stack, self.layout.rows)
+        frames = stack_slots(slots, self._age.take(slots), stack, self.layout.frames)
         taken = self._take("observation", frames.reshape(-1))
         return taken.view(len(slots), -1, *taken.shape[2:])
 
     def _take(self, name: str, slots: Ints) -> Tensor:
-        """Rows ``[B, ...]`` of one column."""
+        """Frames ``[B, ...]`` of one column."""
         if name not in self._arrays:
             column = self.columns[name]
             index = torch.from_numpy(slots).pin_memory().to(column.device, non_blocking=True)
@@ -122,10 +122,10 @@ class RowStorage(TensorStorage):
         return out
 
     def put(self, name: str, slots: Ints, values: Tensor) -> None:
-        """Write rows ``[*slots.shape, ...]`` of one column."""
+        """Write frames ``[*slots.shape, ...]`` of one column."""
         values = values.detach()
         if name in self._arrays:
-            # many times faster than index_copy_ for rows of several kilobytes
+            # many times faster than index_copy_ for frames of several kilobytes
             self._arrays[name][slots] = values.cpu().numpy()
             return
         column = self.columns[name]
@@ -134,7 +134,7 @@ class RowStorage(TensorStorage):
         column.index_copy_(0, index, values)
 
     def note(self, slots: Ints, after: Ints, end: Bytes, placement: Placement) -> None:
-        """Write the bookkeeping of a block whose rows are in place."""
+        """Write the bookkeeping of a block whose frames are in place."""
         self._end[slots] = end
         oldest = self.layout.frame_stack - 1
         if oldest:
@@ -166,7 +166,7 @@ class RowStorage(TensorStorage):
 class StartSampler(Sampler):
     """Draws starts uniformly with replacement, from the buffer's generator."""
 
-    def sample(self, storage: RowStorage, batch_size: int) -> tuple[Tensor, dict[str, Any]]:
+    def sample(self, storage: FrameStorage, batch_size: int) -> tuple[Tensor, dict[str, Any]]:
         return storage.ledger.draw(batch_size, self._rng), {}
 
     def _empty(self) -> None:
@@ -186,10 +186,10 @@ class StartSampler(Sampler):
 
 
 @final
-class RowWriter(Writer):
+class FrameWriter(Writer):
     """Writes each environment's steps into its own ring, every observation once."""
 
-    _storage: RowStorage
+    _storage: FrameStorage
 
     def extend(self, data: TensorDictBase) -> Tensor:
         """Write ``[N, T]`` transitions; returns the slots ``[N, T]`` of their observations.
@@ -215,7 +215,7 @@ class RowWriter(Writer):
         done = following.get("done").cpu().numpy()[..., 0]
         terminated = following.get("terminated").cpu().numpy()[..., 0]
         placement = storage.ledger.append(done)
-        slots, after = placed_slots(placement, layout.rows)
+        slots, after = placed_slots(placement, layout.frames)
         channels = layout.observation.shape[0]
         storage.put("observation", after, following.get("observation")[:, :, -channels:])
         fresh = placement.steps == 0
@@ -236,11 +236,11 @@ class RowWriter(Writer):
 
     def state_dict(self) -> dict[str, Any]:
         ledger = self._storage.ledger
-        return {**ledger.state_dict(), "row_of": ledger.row_of}
+        return {**ledger.state_dict(), "frame_of": ledger.frame_of}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         self._storage.ledger.load_state_dict(state_dict)
-        self._storage.ledger.row_of.copy_(state_dict["row_of"])
+        self._storage.ledger.frame_of.copy_(state_dict["frame_of"])
 
     def dumps(self, path: str | Path) -> None:
         _dump(self.state_dict(), path)

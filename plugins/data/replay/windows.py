@@ -1,7 +1,7 @@
-"""Where transitions go in a ring of rows, and what a batch reads around its starts.
+"""Where transitions go in a ring of frames, and what a batch reads around its starts.
 
-Pure functions. ``N`` environments, ``T`` steps, ``B`` starts, ``K`` rows around a start.
-A *slot* is a row's place among all rings: ``environment * rows + row % rows``.
+Pure functions. ``N`` environments, ``T`` steps, ``B`` starts, ``K`` frames around a start.
+A *slot* is a frame's place among all rings: ``environment * frames + frame % frames``.
 """
 
 from __future__ import annotations
@@ -18,51 +18,51 @@ Bools = NDArray[np.bool_]
 
 
 class Placement(NamedTuple):
-    """Where a block of transitions goes; rows count from the run's start, without wrapping."""
+    """Where a block of transitions goes; frames count from the run's start, without wrapping."""
 
-    rows: Ints
-    """``[N, T]``: the row of each transition's observation; the next row holds the next one."""
+    frames: Ints
+    """``[N, T]``: the frame of each transition's observation; the next frame holds the next one."""
     steps: Ints
     """``[N, T]``: transitions before it in its episode."""
     head: Ints
-    """``[N]``: the row that the following transition starts from."""
+    """``[N]``: the frame that the following transition starts from."""
     step: Ints
     """``[N]``: the following transition's ``steps``; 0 where an episode begins."""
 
 
 def place(ended: Bools, head: Ints, step: Ints) -> Placement:
-    """Give rows to a block of transitions; every episode end takes one more row.
+    """Give frames to a block of transitions; every episode end takes one more frame.
 
     ``ended`` ``[N, T]``: the episode ended after that transition; ``head`` and ``step``
     ``[N]``: as the placement before this one left them.
     """
     time = np.arange(ended.shape[1])
-    rows, steps = head[:, None] + time, step[:, None] + time
+    frames, steps = head[:, None] + time, step[:, None] + time
     if ended[:, :-1].any():
         earlier: Ints = np.cumsum(ended, axis=1) - ended
         last_end = np.maximum.accumulate(np.where(ended, time, -1), axis=1)
-        rows += earlier
+        frames += earlier
         steps = np.where(earlier > 0, time - 1 - np.roll(last_end, 1, axis=1), steps)
     final = ended[:, -1]
-    return Placement(rows, steps, rows[:, -1] + 1 + final, (steps[:, -1] + 1) * ~final)
+    return Placement(frames, steps, frames[:, -1] + 1 + final, (steps[:, -1] + 1) * ~final)
 
 
-def slots_of(rows: Ints, ring: int) -> Ints:
-    """The slots of ``rows`` ``[N, T]``."""
-    slots: Ints = rows % ring + np.arange(len(rows))[:, None] * ring
+def slots_of(frames: Ints, ring: int) -> Ints:
+    """The slots of ``frames`` ``[N, T]``."""
+    slots: Ints = frames % ring + np.arange(len(frames))[:, None] * ring
     return slots
 
 
 def around(start: Ints, offset: Ints, ring: int) -> Ints:
-    """Slots ``offset`` rows from ``start``, round each start's own ring; shapes broadcast."""
-    row = start % ring
-    return start - row + (row + offset) % ring
+    """Slots ``offset`` frames from ``start``, round each start's own ring; shapes broadcast."""
+    frame = start % ring
+    return start - frame + (frame + offset) % ring
 
 
 def stack_slots(start: Ints, age: Bytes, frame_stack: int, ring: int) -> Ints:
     """Slots of the frames stacked at ``start`` ``[B]``, oldest first: ``[B, frame_stack]``.
 
-    ``age`` ``[B]`` is the number of earlier rows of the same episode, so an episode's first
+    ``age`` ``[B]`` is the number of earlier frames of the same episode, so an episode's first
     frame stands in for those before it.
     """
     back = np.minimum(np.arange(frame_stack - 1, -1, -1), age[:, None])

@@ -19,8 +19,8 @@ ACTION, WIDTH, GAMMA = 2, 3, 0.9
 @dataclass
 class Episode:
     frames: list[np.ndarray]
-    rows: list[int]
-    """The row, since the run's start, of each of ``frames``."""
+    numbered: list[int]
+    """The number, since the run's start, of each of ``frames``."""
     actions: list[np.ndarray] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Oracle:
         self.count, self.frame_stack, self.n_step = count, frame_stack, n_step
         self.rng = np.random.default_rng(seed)
         self.episodes: list[list[Episode]] = [[] for _ in range(count)]
-        self.rows = [0] * count
+        self.written = [0] * count
         self.steps = [0] * count
         self.serial = 0
 
@@ -50,16 +50,16 @@ class Oracle:
     def step(self, environment: int, end: str) -> dict[str, np.ndarray]:
         episodes = self.episodes[environment]
         if not episodes or episodes[-1].end:
-            episodes.append(Episode([self.frame()], [self.rows[environment]]))
-            self.rows[environment] += 1
+            episodes.append(Episode([self.frame()], [self.written[environment]]))
+            self.written[environment] += 1
         now = episodes[-1]
         now.actions.append(self.rng.uniform(-1, 1, ACTION).astype(np.float32))
         now.rewards.append(float(np.float32(self.rng.normal())))
         now.numbers.append(self.steps[environment])
         now.frames.append(self.frame())
-        now.rows.append(self.rows[environment])
+        now.numbered.append(self.written[environment])
         now.end = end
-        self.rows[environment] += 1
+        self.written[environment] += 1
         self.steps[environment] += 1
         last = len(now.actions)
         return {
@@ -90,17 +90,19 @@ class Oracle:
             ends.shape,
         )
 
-    def valid(self, rows: int, transitions: int) -> dict[tuple[float, ...], tuple[np.ndarray, ...]]:
+    def valid(
+        self, frames: int, transitions: int
+    ) -> dict[tuple[float, ...], tuple[np.ndarray, ...]]:
         """Every start that can be drawn from rings of this size, and what it must give.
 
         The key is the observation's newest frame, of which there is only one.
         """
         found = {}
         for environment, episodes in enumerate(self.episodes):
-            oldest = self.rows[environment] - rows
+            oldest = self.written[environment] - frames
             for episode in episodes:
                 for start in range(len(episode.actions)):
-                    reach = episode.rows[max(0, start - self.frame_stack + 1)]
+                    reach = episode.numbered[max(0, start - self.frame_stack + 1)]
                     lost = reach < oldest
                     old = episode.numbers[start] < self.steps[environment] - transitions
                     left = len(episode.actions) - start

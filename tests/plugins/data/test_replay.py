@@ -44,7 +44,7 @@ def histories(draw):
     }
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(histories())
 def test_every_sample_is_the_oracles_and_every_valid_start_is_drawn(history):
     rng = np.random.default_rng(history["seed"])
@@ -57,7 +57,7 @@ def test_every_sample_is_the_oracles_and_every_valid_start_is_drawn(history):
     )
     for steps in history["chunks"]:
         replay.extend(oracle.collect(random_ends(rng, oracle.count, steps, history["rate"])))
-        expected = oracle.valid(replay.layout.rows, replay.layout.transitions)
+        expected = oracle.valid(replay.layout.frames, replay.layout.transitions)
         assert replay.storage.ledger.drawable == len(expected)
     if not expected:
         assert list(replay.batches()) == []
@@ -87,7 +87,7 @@ def test_starts_are_uniform_over_environments_and_episodes():
     replay = make(oracle, 60, HERE)
     for _ in range(30):
         replay.extend(oracle.collect(random_ends(oracle.rng, 3, 1, 0.2)))
-    expected = oracle.valid(replay.layout.rows, replay.layout.transitions)
+    expected = oracle.valid(replay.layout.frames, replay.layout.transitions)
     draws = 400 * len(expected)
     frames = replay.buffer.sample(draws)["observation"][:, 0]
     _, counts = torch.unique(frames, return_counts=True)
@@ -179,7 +179,7 @@ def test_it_is_torchrls_buffer_and_takes_its_transforms():
     replay = make(oracle, 50, HERE)
     assert type(replay.buffer) is ReplayBuffer
     assert isinstance(replay.buffer.storage, TensorStorage)
-    assert "RowStorage" in repr(replay.buffer)
+    assert "FrameStorage" in repr(replay.buffer)
     replay.extend(oracle.collect(random_ends(oracle.rng, 1, 30, 0.1)))
     assert len(replay.buffer) == len(replay) == 30
     replay.buffer.append_transform(lambda td: td.set("twice", 2 * td["observation"]))
@@ -226,7 +226,7 @@ def test_bytes_are_those_of_the_storage(count):
     spec = EnvironmentSpec((9, 20, 20), 6, pixels=True, frame_stack=3, episode_steps=10)
     context = DataContext(spec, Returns(0.99, 3), count, torch.device("cpu"), 0, HERE)
     replay = build(ReplayOptions(capacity=100, learning_starts=0), context)
-    held = [*replay.storage.columns.values(), replay.storage.ledger.row_of]
+    held = [*replay.storage.columns.values(), replay.storage.ledger.frame_of]
     assert replay.bytes == sum(column.untyped_storage().nbytes() for column in held)
 
 
@@ -379,7 +379,7 @@ def test_large_batches_stay_valid(monkeypatch):
     oracle = Oracle(1, 3, 3, seed=0)
     replay = make(oracle, 50, HERE)
     replay.extend(oracle.collect(random_ends(oracle.rng, 1, 40, 0.1)))
-    expected = oracle.valid(replay.layout.rows, replay.layout.transitions)
+    expected = oracle.valid(replay.layout.frames, replay.layout.transitions)
     held = [replay.buffer.sample() for _ in range(8)]
     for _ in range(20):
         matches(replay.buffer.sample(), expected)

@@ -50,7 +50,7 @@ def runs(draw):
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(runs())
 def test_going_on_after_any_rounds_of_saving(tmp_path_factory, run):
     folder = tmp_path_factory.mktemp("run")
@@ -93,7 +93,7 @@ def test_every_valid_start_is_there_after_loading(tmp_path, steps):
         state = one.save(tmp_path)
         two = make(oracle, 24, tmp_path)
         two.load(tmp_path, state)
-        expected = oracle.valid(two.layout.rows, two.layout.transitions)
+        expected = oracle.valid(two.layout.frames, two.layout.transitions)
         batch = two.buffer.sample(25 * len(expected) + 1) if expected else None
         assert batch is None or matches(batch, expected) == set(expected)
 
@@ -104,12 +104,12 @@ def test_only_new_rows_are_written_and_old_files_let_go(tmp_path):
     sizes, named = [], []
     for _ in range(12):
         go_on(replay, blocks(oracle, 1, 10, rate=0.0))
-        before = set(tmp_path.glob("rows-*"))
+        before = set(tmp_path.glob("frames-*"))
         state = replay.save(tmp_path)
-        new = set(tmp_path.glob("rows-*")) - before
+        new = set(tmp_path.glob("frames-*")) - before
         assert {path.name for path in new} == {state["files"][-1]}
-        rows = torch.load(new.pop(), weights_only=True)["columns"]["reward"]
-        sizes.append(len(rows))
+        saved = torch.load(new.pop(), weights_only=True)["columns"]["reward"]
+        sizes.append(len(saved))
         named.append(len(state["files"]))
     # ten transitions, the observation after them, and the stack of the first
     assert sizes == [11] + [13] * 11
