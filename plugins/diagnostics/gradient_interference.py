@@ -33,7 +33,7 @@ def gradient_interference(
     epsilon: float = EPSILON,
     memory: int = MEMORY,
 ) -> Tensor:
-    """``[B, B]``, float64: cosine similarities of the rows' gradients, over living weights.
+    """``[B, B]``, float64: cosine similarities of the samples' gradients, over living weights.
 
     Ma et al. 2025, equation 2; Lyle et al. 2023. Arguments as in
     :func:`plugins.diagnostics.per_sample.gradient_products`.
@@ -81,7 +81,7 @@ class GradientInterference:
             similarities = gradient_interference(
                 _objective(step),
                 trainable(step.networks),
-                _rows(step, examined),
+                _samples(step, examined),
                 masks,
                 epsilon=options.epsilon,
                 memory=options.memory_mb * 1_000_000,
@@ -93,7 +93,7 @@ class GradientInterference:
 
 
 def _last(examined: AnalysisBatch, count: int) -> AnalysisBatch:
-    """The last rows: of ``recent`` the newest, of ``replay`` as good as any."""
+    """The last samples: of ``recent`` the newest, of ``replay`` as good as any."""
     return AnalysisBatch(
         examined.observation[-count:],
         {key: entry[-count:] for key, entry in examined.batch.items()},
@@ -101,7 +101,7 @@ def _last(examined: AnalysisBatch, count: int) -> AnalysisBatch:
     )
 
 
-def _rows(step: Trained, examined: AnalysisBatch) -> Batch:
+def _samples(step: Trained, examined: AnalysisBatch) -> Batch:
     """What the phase found, and what it needs to take features anew."""
     if "encoder" not in step.networks:
         return step.batch

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from core.api import AgentView, DiagnosticContext, Measured
     from plugins.diagnostics.options import QBiasOptions
 
-ROWS = 256
+TOGETHER = 256
 """Transitions that pass through the networks at once."""
 
 
@@ -104,8 +104,8 @@ class QBias:
     @torch.no_grad()
     def _told(self, probe: AgentView, episode: TensorDictBase) -> Told:
         parts = []
-        for rows in episode.split(ROWS):
-            batch = probe.loss.examine(rows).batch
+        for part in episode.split(TOGETHER):
+            batch = probe.loss.examine(part).batch
             values = probe.loss.predict(batch)
             predicted = values.mean(0) if self._options.critics == "mean" else values.amin(0)
             soft = isinstance(probe.loss, Soft)

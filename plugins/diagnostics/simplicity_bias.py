@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from core.api import AgentView, DiagnosticContext, Measured
     from plugins.diagnostics.options import SimplicityBiasOptions
 
-ROWS = 4096
+TOGETHER = 4096
 """Points of the grid that pass through a network at once."""
 ROLES = ("actor", "critic")
 
@@ -59,7 +59,7 @@ def simplicity_bias(
     """
     axis = torch.linspace(-extent, extent, points, device=device)
     given = []
-    for indices in torch.split(torch.arange(points * points, device=device), ROWS):
+    for indices in torch.split(torch.arange(points * points, device=device), TOGETHER):
         at = torch.zeros(len(indices), inputs, device=device)
         at[:, 0], at[:, 1] = axis[indices // points], axis[indices % points]
         given.append(function(at))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from core.api import assign_dense
+from plugins.interventions.networks import choose, count_living, last_layers, other_modules
 from plugins.interventions.optimizer_state import forget
 from plugins.interventions.options import is_due
-from plugins.interventions.parts import choose, count_living, last_layers, other_modules
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from core.api import UserError, blank_transition, dense_shape, require, stored
+from plugins.interventions.networks import choose
 from plugins.interventions.optimizer_state import forget_entries
 from plugins.interventions.options import is_due
-from plugins.interventions.parts import choose
 from plugins.interventions.wiring import HiddenLayer, Wiring, hidden_layers
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from core.api import stored
+from plugins.interventions.networks import choose, count_living
 from plugins.interventions.optimizer_state import forget
 from plugins.interventions.options import is_due
-from plugins.interventions.parts import choose, count_living
 
 if TYPE_CHECKING:
     from torch import nn

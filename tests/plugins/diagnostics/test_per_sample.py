@@ -119,16 +119,16 @@ def test_memory_is_kept_to_where_a_row_of_the_largest_layer_fits(memory, monkeyp
 
     monkeypatch.setattr(per_sample, "per_sample_gradients", spy)
     parameters = dict(module.named_parameters())
-    plan = per_sample._plan(parameters, {}, 5, memory)
+    turns, _ = per_sample._turns(parameters, {}, 5, memory)
     found = gradient_products(error_of(module), parameters, batch, memory=memory)
     vectors = loop(module, batch)
     torch.testing.assert_close(found, vectors @ vectors.T, rtol=1e-10, atol=1e-12)
-    columns = [sum(piece.stop - piece.start for piece in turn) for turn in plan.turns]
+    columns = [sum(piece.stop - piece.start for piece in turn) for turn in turns]
     assert sum(columns) == vectors.shape[1]
-    assert sum(rows for rows, _ in answers) == 5 * len(plan.turns)
+    assert sum(rows for rows, _ in answers) == 5 * len(turns)
     held, taken = 5 * 8 * max(columns), max(size for _, size in answers)
     if memory < 600:  # columns are divided, and rows come one at a time
-        assert len(plan.turns) > len(parameters)
+        assert len(turns) > len(parameters)
         assert {rows for rows, _ in answers} == {1}
     else:
         assert held + taken <= memory

@@ -143,7 +143,7 @@ def test_long_episodes_pass_in_pieces(monkeypatch):
     whole = measured(
         QBiasOptions(episodes=1), Corridor((11, "terminated")), Knowing(true_values(11), (0.5,))
     )
-    monkeypatch.setattr(module, "ROWS", 4)
+    monkeypatch.setattr(module, "TOGETHER", 4)
     pieces = measured(
         QBiasOptions(episodes=1), Corridor((11, "terminated")), Knowing(true_values(11), (0.5,))
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from plugins.interventions.networks import last_layers
 from plugins.interventions.options import PeriodicResetOptions, ShrinkAndPerturbOptions
-from plugins.interventions.parts import last_layers
 from tests.plugins import intervened as t
 
 KINDS = list(t.KINDS)
