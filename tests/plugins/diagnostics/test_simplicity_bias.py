@@ -87,13 +87,13 @@ def test_the_grid_spans_the_first_two_inputs(monkeypatch):
         seen.append(at.clone())
         return at[:, :1]
 
-    monkeypatch.setattr(module, "ROWS", 7)
+    monkeypatch.setattr(module, "TOGETHER", 7)
     in_pieces = simplicity_bias(function, 4, points=5, extent=2.0)
     at = torch.cat(seen)
     assert max(map(len, seen)) == 7
     expected = [[x, y, 0, 0] for x in (-2, -1, 0, 1, 2) for y in (-2, -1, 0, 1, 2)]
     assert at.tolist() == expected
-    monkeypatch.setattr(module, "ROWS", 4096)
+    monkeypatch.setattr(module, "TOGETHER", 4096)
     assert simplicity_bias(function, 4, points=5, extent=2.0) == in_pieces
 
 
@@ -179,7 +179,7 @@ def test_critics_of_states_alone(name):
     assert set(found) == ({"critic"} if name == "stream_q" else {"actor", "critic"})
 
 
-def design_score(component, options, spec, inits=4):
+def design_score(component, options, spec, inits=2):
     networks = build(register_networks(), options, NetworkContext(spec), component)
     scores = []
     for seed in range(inits):

@@ -26,28 +26,24 @@ CASES: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_same_weights_and_state_come_out(kind: str, case: str) -> None:
+PAIRS = [("sac", case) for case in CASES]
+PAIRS += [(kind, case) for kind in KINDS if kind != "sac" for case in ("reset", "redo")]
+PAIRS += [("drq", "reset of last layers"), ("adaptive", "shrink and forget")]
+
+
+@pytest.mark.parametrize(("kind", "case"), PAIRS)
+def test_the_same_agent_comes_out_and_both_go_on_alike(kind: str, case: str) -> None:
     name, options = CASES[case]
-    masked, sparse = twins(kind)
-    before = agent_state(sparse)
-    reports = [intervene(agent, intervention(agent, name, options)) for agent in (masked, sparse)]
+    masked, sparse = pair = twins(kind)
+    before = agent_state(sparse)["learner"]
+    reports = [intervene(agent, intervention(agent, name, options)) for agent in pair]
     assert reports[0] == reports[1]
     assert sum(reports[0].values()) > 0
     moved = agent_of(kind, "sparse", seed=5)
     restore_agent(moved, agent_state(masked))
     assert same(agent_state(moved), agent_state(sparse))
-    assert not same(agent_state(sparse)["learner"], before["learner"])
-
-
-@pytest.mark.parametrize("kind", ["sac", "drq", "adaptive"])
-@pytest.mark.parametrize("case", CASES)
-def test_both_go_on_alike(kind: str, case: str) -> None:
-    name, options = CASES[case]
-    pair = twins(kind)
+    assert not same(agent_state(sparse)["learner"], before)
     for agent in pair:
-        intervene(agent, intervention(agent, name, options))
         train(agent, 2, seed=3)
     a, b = map(dense, pair)
     for entry in a:
