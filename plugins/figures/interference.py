@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -12,6 +11,7 @@ import numpy as np
 
 from core.api import Picture, RecordedRun, Study
 from plugins.figures import style
+from plugins.figures.keys import picture_name
 from plugins.figures.ticks import Numbers
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ def _picture(name: str, shown: list[tuple[str, RecordedRun]]) -> Picture:
         style.dress_colorbar(bar, "cosine similarity")
     phase = name.partition("/")[2].replace("/", ", ")
     which = "One run of each group, the first. " if rows > 1 else ""
-    slug = re.sub(r"[^a-z0-9_-]", "-", f"interference-{phase}".lower())
     title = f"Gradients of single samples: {phase}"
-    return Picture(slug, SECTION, title, CAPTION.format(which=which), figure)
+    return Picture(
+        picture_name("interference", phase), SECTION, title, CAPTION.format(which=which), figure
+    )
 
 
 def chosen(files: Mapping[int, Path]) -> list[int]:

@@ -8,7 +8,7 @@ import torch
 
 from plugins.diagnostics import gradient_interference
 from plugins.losses import noise
-from tests.plugins.differentiated import (
+from tests.plugins.diagnostics.differentiated import (
     KINDS,
     MASKED,
     ROWS,

@@ -20,7 +20,7 @@ from core.api import (
 )
 from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics.options import GradientInterferenceOptions
-from tests.plugins.differentiated import (
+from tests.plugins.diagnostics.differentiated import (
     BATCH,
     KINDS,
     MASKED,

@@ -10,20 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from core.agent.agent import Agent
-from core.agent.masks import MaskSet
-from core.agent.networks import MaskedNetworks
-from core.api import (
-    BatchOptions,
-    DiagnosticContext,
-    EnvironmentSpec,
-    LossContext,
-    MaskContext,
-    NetworkContext,
-)
+from core.api import BatchOptions, DiagnosticContext, EnvironmentSpec, MaskContext
 from core.training.recent_transitions import RecentTransitions
 from plugins.diagnostics import register_diagnostics
-from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions, register_losses
+from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
 from plugins.masks import RandomMaskOptions, register_masks
 from plugins.networks import (
     MlpHidden,
@@ -31,9 +21,10 @@ from plugins.networks import (
     SparseInit,
     StreamCnnOptions,
     StreamMlpOptions,
-    register_networks,
 )
-from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch, make_execution
+from plugins.optimizers import AdamWOptions, ObGDOptions
+from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
+from tests.plugins.intervened import make_agent
 from tests.probes import make_probe
 
 torch.set_num_threads(1)
@@ -59,18 +50,11 @@ FEATURES = {
 """By what label each agent's features go."""
 
 
-def make_agent(kind):
+def agent_of(kind):
     """An agent with half of its weights removed."""
-    loss, options, network, sizes, spec = KINDS[kind]
-    torch.manual_seed(0)
     scheme = build(register_masks(), RandomMaskOptions(sparsity=0.5), MaskContext(), "erdos_renyi")
-    execution, masks = make_execution(), MaskSet(1)
-    networks = build(register_networks(), sizes, NetworkContext(spec), network)
-    parts = MaskedNetworks(networks, masks, [scheme], execution, CPU)
-    context = LossContext(spec, parts, CPU)
-    built = build(register_losses(), options, context, loss)
-    learner = SimpleNamespace(loss=built, steps=[], execution=execution)
-    return Agent(spec, parts, masks, learner, CPU)
+    still = ("obgd", ObGDOptions()) if kind.startswith("stream") else ("adamw", AdamWOptions())
+    return make_agent((*KINDS[kind], *still), scheme=scheme)
 
 
 def probe_of(agent, size=64):
@@ -100,7 +84,7 @@ def measured(probe, name, **values):
 
 @pytest.fixture(scope="module", params=list(KINDS))
 def case(request):
-    return request.param, probe_of(make_agent(request.param))
+    return request.param, probe_of(agent_of(request.param))
 
 
 def walk(module, x, seen):
@@ -256,7 +240,7 @@ def test_the_agent_is_left_as_it_was(case, name):
 
 
 def test_one_role_can_be_asked_for():
-    probe = probe_of(make_agent("drq_cnn"))
+    probe = probe_of(agent_of("drq_cnn"))
     found = measured(probe, "dormant_ratio", networks=("encoder",))
     assert set(found) == {"encoder/0.1", "encoder/0.2"}
     found = measured(probe, "dormant_ratio", networks=("critic",))

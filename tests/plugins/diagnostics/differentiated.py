@@ -5,36 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from core.agent.agent import Agent
-from core.agent.learner import Learner
-from core.agent.masks import MaskSet
-from core.agent.networks import MaskedNetworks
-from core.api import (
-    BatchOptions,
-    DiagnosticContext,
-    EnvironmentSpec,
-    LossContext,
-    MaskContext,
-    NetworkContext,
-    OptimizerContext,
-)
+from core.api import BatchOptions, DiagnosticContext, EnvironmentSpec, MaskContext
 from plugins.diagnostics import register_diagnostics
-from plugins.losses import (
-    DDPGOptions,
-    SACOptions,
-    StreamACOptions,
-    StreamQOptions,
-    register_losses,
-)
+from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
 from plugins.masks import RandomMaskOptions, register_masks
-from plugins.networks import (
-    SparseInit,
-    StreamCnnOptions,
-    StreamMlpOptions,
-    register_networks,
-)
-from plugins.optimizers import AdamWOptions, ObGDOptions, register_optimizers
-from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch, make_execution
+from plugins.networks import SparseInit, StreamCnnOptions, StreamMlpOptions
+from plugins.optimizers import AdamWOptions, ObGDOptions
+from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
+from tests.plugins.intervened import make_agent
 from tests.probes import make_probe
 
 torch.set_num_threads(1)
@@ -59,18 +37,12 @@ BATCH = BatchOptions(size=ROWS)
 
 def make(kind, sparsity=0.5):
     """An agent whose update moves nothing (streaming: is never made), its probe and batch."""
-    loss_name, loss_options, network_name, network, spec = KINDS[kind]
-    torch.manual_seed(0)
-    execution, masks = make_execution(), MaskSet(1)
-    networks = build(register_networks(), network, NetworkContext(spec), network_name)
+    loss, *_, spec = recipe = KINDS[kind]
+    still = (
+        ("obgd", ObGDOptions()) if loss.startswith("stream") else ("adamw", AdamWOptions(lr=0.0))
+    )
     scheme = build(register_masks(), RandomMaskOptions(sparsity), MaskContext(), "uniform")
-    parts = MaskedNetworks(networks, masks, [scheme] if sparsity else [], execution, CPU)
-    loss = build(register_losses(), loss_options, LossContext(spec, parts, CPU), loss_name)
-    traced = loss_name.startswith("stream")
-    options = ObGDOptions() if traced else AdamWOptions(lr=0.0)
-    name = "obgd" if traced else "adamw"
-    optimizer = build(register_optimizers(), options, OptimizerContext(CPU), name)
-    agent = Agent(spec, parts, masks, Learner(loss, optimizer, execution, CPU), CPU)
+    agent = make_agent((*recipe, *still), masked=sparsity > 0, scheme=scheme)
     batch = make_batch(spec, ROWS)
     batch["next", "done"] = batch["next", "terminated"] = batch["next", "discount"] == 0
     if spec.discrete:
