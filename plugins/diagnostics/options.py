@@ -174,7 +174,7 @@ def _check_delta(delta: float) -> None:
     require(0 < delta < 1, "delta", f"must be in (0, 1), got {delta}")
 
 
-# --- gradients and parameters ------------------------------------------------------------
+# --- gradients and parameters -----------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class GradientInterferenceOptions(Batched):
         require(self.memory_mb >= 1, "memory_mb", f"must be at least 1, got {self.memory_mb}")
 
 
-# --- values and functions ----------------------------------------------------------------
+# --- values and functions ---------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -71,13 +71,8 @@ def _picture(name: str, shown: list[tuple[str, RecordedRun]]) -> Picture:
         for spare in line[len(frames) :]:
             spare.remove()
     if last is not None:
-        place: dict[str, Any] = {
-            "shrink": min(0.9, 3 / height),
-            "anchor": (0, 1),
-            "aspect": 25,
-            "pad": 0.01,
-        }
-        bar = figure.colorbar(last, ax=figure.axes, **place)
+        place: dict[str, Any] = {"shrink": min(0.9, 3 / height), "anchor": (0, 1), "aspect": 25}
+        bar = figure.colorbar(last, ax=figure.axes, pad=0.01, **place)
         style.dress_colorbar(bar, "cosine similarity")
     phase = name.partition("/")[2].replace("/", ", ")
     which = "One run of each group, the first. " if rows > 1 else ""

@@ -44,7 +44,7 @@ def histories(draw):
     }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(histories())
 def test_every_sample_is_the_oracles_and_every_valid_start_is_drawn(history):
     rng = np.random.default_rng(history["seed"])

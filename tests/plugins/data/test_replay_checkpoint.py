@@ -50,7 +50,7 @@ def runs(draw):
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=16, deadline=None)
 @given(runs())
 def test_going_on_after_any_rounds_of_saving(tmp_path_factory, run):
     folder = tmp_path_factory.mktemp("run")
@@ -88,7 +88,7 @@ def test_going_on_after_any_rounds_of_saving(tmp_path_factory, run):
 def test_every_valid_start_is_there_after_loading(tmp_path, steps):
     oracle = Oracle(2, 3, 2, seed=4)
     one = make(oracle, 24, tmp_path)
-    for _ in range(36 // steps):
+    for _ in range(27 // steps):
         go_on(one, blocks(oracle, 1, steps))
         state = one.save(tmp_path)
         two = make(oracle, 24, tmp_path)

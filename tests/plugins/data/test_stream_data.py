@@ -51,7 +51,7 @@ def happened(oracle):
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     count=st.sampled_from([1, 3]),
     chunks=st.lists(st.integers(1, 4), min_size=1, max_size=6),

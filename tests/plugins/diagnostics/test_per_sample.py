@@ -62,7 +62,7 @@ def loop(module, batch, masks=None):
     return torch.stack(rows)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 6))
 def test_gradients_of_rows_are_those_of_a_loop(rows, inputs, hidden):
     module, batch = network(inputs, hidden), batch_of(rows, inputs)
@@ -85,7 +85,7 @@ def test_some_parameters_alone_and_no_graph_to_the_others():
     torch.testing.assert_close(gradient.flatten(1), expected, rtol=1e-10, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=10)
 @given(
     rows=st.integers(1, 6),
     share=st.sampled_from([0.0, 0.2, 0.6, 1.0]),
@@ -181,7 +181,7 @@ def test_epsilon_is_added_to_each_product_of_norms():
     assert found[0, 1].item() == pytest.approx(1e-8 / (math.sqrt(2) * 1e-8 + 1e-8))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(st.integers(2, 6), st.integers(0, 5))
 def test_interference_is_numpy_s_cosine_of_the_loop(rows, seed):
     module, batch = network(seed=seed), batch_of(rows, seed=seed)

@@ -217,7 +217,7 @@ def test_soft_values_of_sac_are_met_by_their_expectation():
     draws = loss.bonus({"features": torch.ones(20_000, 2)}).double()
     state = deepcopy(loss.state_dict())
     diagnostic = COMPONENT.build(
-        QBiasOptions(episodes=1, steps=2000, tail=1e-6), DiagnosticContext(SPEC, loss, {}, 0.5)
+        QBiasOptions(episodes=1, steps=1000, tail=1e-6), DiagnosticContext(SPEC, loss, {}, 0.5)
     )
     probe = SimpleNamespace(environments=Constant((9999, "")), loss=loss, device=CPU, spec=SPEC)
     found = {key: float(value) for key, value in diagnostic.measure(probe).items()}

@@ -19,6 +19,7 @@ from plugins.losses.stream_q_fused import FusedQ
 from tests.agents import CPU
 from tests.plugins.diagnostics.corridor import GAMMA, Corridor, Knowing
 from tests.plugins.inspected import stream_learner
+from tests.plugins.twins import same
 
 torch.set_num_threads(1)
 Q_BIAS = {c.name: c for c in register_diagnostics()}["q_bias"]
@@ -63,7 +64,7 @@ def looking(learner, environments, spec):
         assert "states" in diagnostic.measure(probe)
 
 
-def live(learner, environments, look, steps=150):
+def live(learner, environments, look, steps=60):
     """A run of one environment; with ``look``, a measurement at many an unfit moment."""
     torch.manual_seed(4)
     spec, loss = environments.spec, learner.loss
@@ -89,16 +90,6 @@ def live(learner, environments, look, steps=150):
             looking(learner, environments, spec)
     environment.close()
     return torch.cat(actions), learner.state_dict()
-
-
-def same(one, other):
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return bool((one == other) if not hasattr(one, "shape") else (one == other).all())
 
 
 @pytest.mark.parametrize("fuse", [True, False])

@@ -179,7 +179,7 @@ def test_critics_of_states_alone(name):
     assert set(found) == ({"critic"} if name == "stream_q" else {"actor", "critic"})
 
 
-def design_score(component, options, spec, inits=2):
+def design_score(component, options, spec, inits=1):
     networks = build(register_networks(), options, NetworkContext(spec), component)
     scores = []
     for seed in range(inits):

@@ -40,8 +40,10 @@ def test_an_agent_goes_on_learning_and_resumes(kind):
     t.assert_masked(agent)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-@pytest.mark.parametrize("kind", ["obgd", "adaptive", "q"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("obgd", "periodic_reset"), ("q", "redo"), *(("adaptive", n) for n in OPTIONS)],
+)
 def test_fused_updates_follow_an_intervention(kind, name):
     fused, plain = t.make_agent(kind, fuse=True), t.make_agent(kind)
     if fused.learner._run == fused.learner.step:

@@ -53,7 +53,7 @@ def test_a_reset_agent_is_a_new_one(kind):
     t.assert_masked(agent)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["sac", "drq", "adaptive", "cnn"])
 def test_after_a_reset_an_agent_learns_as_one_that_never_did(kind):
     agent, new = t.make_agent(kind), t.make_agent(kind)
     t.train(agent, 3)
@@ -183,7 +183,7 @@ def test_the_temperature_goes_back_to_its_first_value_after_resuming():
 # --- shrink and perturb -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["sac", "drq", "adaptive", "q"])
 def test_weights_shrink_and_are_perturbed(kind):
     agent = t.make_agent(kind)
     t.train(agent, 3)
