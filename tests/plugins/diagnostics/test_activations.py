@@ -124,14 +124,3 @@ def test_roles_without_the_part_are_passed_over_unless_named():
     networks = {"actor": Plain(), "critic": Functional()}
     assert activations.suiting(None, networks, NetworkLayout.activations) == ("actor",)
     assert activations.suiting(("critic",), networks, NetworkLayout.layers) == ("critic",)
-
-
-def test_heads_and_inner_trunks_are_not_counted():
-    network = nn.ModuleDict(
-        {
-            "trunk": nn.ModuleDict({"trunk": nn.Linear(2, 2)}),
-            "heads": nn.Sequential(nn.Linear(2, 2)),
-        }
-    )
-    assert list(NetworkLayout(network).trunks()) == ["trunk"]
-    assert list(NetworkLayout(network).layers()) == ["trunk.trunk"]

@@ -10,13 +10,11 @@ import pytest
 import torch
 
 from core.api import (
-    AnalysisBatch,
     BatchOptions,
     DiagnosticContext,
     OptionError,
     Phase,
     UserError,
-    objectives,
 )
 from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics.options import GradientInterferenceOptions
@@ -134,30 +132,6 @@ def test_measuring_leaves_the_agent_as_it_was(kind, name):
         assert examined.batch[key] is entry
         assert torch.equal(entry, copied)
         assert not entry.requires_grad
-
-
-def test_each_phase_finds_what_the_earlier_ones_wrote():
-    network, other = torch.nn.Linear(2, 1), torch.nn.Linear(1, 1)
-
-    def run(batch):
-        batch["written"] = batch.get("written", torch.tensor(0.0)) + 1
-        return network(batch["x"]).mean() * batch["written"], {}
-
-    def moves(batch):
-        raise AssertionError("it would change the agent")
-
-    phases = (
-        Phase("first", run, (other, network)),
-        Phase("of no network", run, (other,)),
-        Phase("target", moves),
-        Phase("second", run, (network,)),
-    )
-    x = torch.ones(3, 2)
-    found = list(objectives(phases, {"critic": network}, AnalysisBatch(x, {"x": x}, {})))
-    assert [step.phase.name for step in found] == ["first", "second"]
-    assert [step.networks for step in found] == [{"critic": network}] * 2
-    assert [step.batch.get("written") for step in found] == [None, 2]
-    torch.testing.assert_close(found[1].objective, 3 * found[0].objective)
 
 
 @pytest.mark.parametrize("name", ["gradient_norm", "gradient_interference"])
