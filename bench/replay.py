@@ -31,8 +31,8 @@ from tensordict import TensorDict
 from torchrl.data import LazyTensorStorage, ReplayBuffer, TensorDictReplayBuffer
 
 from core.api import DataContext, EnvironmentSpec, Returns
-from plugins.data import ReplayOptions
-from plugins.data.replay import Replay, build
+from plugins.data.options import ReplayOptions
+from plugins.data.replay.source import Replay, build
 
 BATCH, EPISODE, STATES = 256, 500, 100_000
 PIXELS = EnvironmentSpec((9, 84, 84), 6, pixels=True, frame_stack=3, episode_steps=EPISODE)

@@ -17,6 +17,7 @@ from core.api.component import lazy as lazy
 from core.api.data import DataContext as DataContext
 from core.api.data import DataSource as DataSource
 from core.api.data import Sampled as Sampled
+from core.api.data import blank_transition as blank_transition
 from core.api.diagnostics import AgentView as AgentView
 from core.api.diagnostics import BatchOptions as BatchOptions
 from core.api.diagnostics import Bracketing as Bracketing
@@ -71,6 +72,8 @@ from core.api.losses import Phase as Phase
 from core.api.losses import Returns as Returns
 from core.api.losses import Scalars as Scalars
 from core.api.losses import Soft as Soft
+from core.api.losses import Trained as Trained
+from core.api.losses import objectives as objectives
 from core.api.masks import DynamicMasks as DynamicMasks
 from core.api.masks import MaskContext as MaskContext
 from core.api.masks import MaskScheme as MaskScheme
@@ -78,8 +81,10 @@ from core.api.masks import MaskView as MaskView
 from core.api.masks import Stateful as Stateful
 from core.api.networks import MaskAware as MaskAware
 from core.api.networks import NetworkContext as NetworkContext
+from core.api.networks import NetworkLayout as NetworkLayout
 from core.api.networks import Networks as Networks
 from core.api.networks import Normaliser as Normaliser
+from core.api.networks import activation_types as activation_types
 from core.api.optimizers import Averaging as Averaging
 from core.api.optimizers import OptimizerContext as OptimizerContext
 from core.api.optimizers import OptimizerFactory as OptimizerFactory

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
-    from tensordict import TensorDictBase
+    from tensordict import TensorDict, TensorDictBase
 
     from core.api.environments import EnvironmentSpec
     from core.api.losses import Returns
@@ -78,3 +78,18 @@ class DataContext:
     """For the source's own generator; no other generator of the run has it."""
     run_dir: Path | None = None
     """For memory-mapped storage; None when nothing is to be allocated (``describe``)."""
+
+
+def blank_transition(spec: EnvironmentSpec) -> TensorDict:
+    """One transition ``[1]`` of zeros, in the form of a data source's: shows what is called how."""
+    import torch
+    from tensordict import TensorDict
+
+    kind = torch.uint8 if spec.pixels else torch.float32
+    observation = torch.zeros(1, *spec.observation, dtype=kind)
+    action = torch.zeros(1, dtype=torch.int64) if spec.discrete else torch.zeros(1, spec.action)
+    number, flag = torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.bool)
+    following = {"observation": observation, "reward": number, "discount": number}
+    flags = {"done": flag, "terminated": flag}
+    root = {"observation": observation, "action": action}
+    return TensorDict({**root, "next": {**following, **flags}}, [1])

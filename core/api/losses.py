@@ -7,9 +7,9 @@ example is ``plugins/losses/sac.py``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
@@ -162,3 +162,43 @@ class Soft(Protocol):
     def bonus(self, batch: Batch) -> Tensor:
         """``[B]``: an unbiased draw of what each state adds to its reward, such as SAC's
         ``-alpha log pi(a|s)`` with ``a`` of the policy."""
+
+
+class Trained(NamedTuple):
+    """A phase that trains some of these networks."""
+
+    phase: Phase
+    networks: dict[str, nn.Module]
+    """Those that it trains, by role; what else it may train is left out."""
+    batch: Batch
+    """As the phase finds it, with what earlier phases have written."""
+    after: Batch
+    """As the phase leaves it: what :attr:`core.api.Phase.step` takes."""
+    objective: Tensor
+    """A scalar; of a phase with eligibility traces ``[B]``."""
+
+
+def objectives(
+    phases: Sequence[Phase], networks: Mapping[str, nn.Module], examined: AnalysisBatch
+) -> Iterator[Trained]:
+    """Each phase's objective in the order of an update, all at the present weights.
+
+    The examined batch is not written to. Where an encoder is among ``networks``, ``features``
+    is taken from it anew, so that an objective that trains it has its graph. Phases without
+    modules are left out: they move weights themselves. Those that train none of ``networks``
+    are run, since later ones may read what they write, and are not answered.
+    """
+    from torch import is_grad_enabled, set_grad_enabled
+
+    batch = dict(examined.batch)
+    if "encoder" in networks:
+        batch["features"] = networks["encoder"](*examined.inputs["encoder"])
+    for phase in phases:
+        if not phase.modules:
+            continue
+        found, batch = batch, dict(batch)
+        trained = {r: n for r, n in networks.items() if any(m is n for m in phase.modules)}
+        with set_grad_enabled(bool(trained) and is_grad_enabled()):
+            objective, _ = phase.run(batch)
+        if trained and objective is not None:
+            yield Trained(phase, trained, found, batch, objective)

@@ -14,6 +14,7 @@ from core.agent.randomness import derived_seed, drawing_from
 from core.agent.state import copies
 from core.api.errors import accusing
 from core.api.layers import dense, dense_shape, substituted
+from core.api.losses import Trained, objectives
 from core.api.masks import DynamicMasks, Stateful
 
 if TYPE_CHECKING:
@@ -182,9 +183,9 @@ def dense_gradients(
     with substituted(network, Expanded):
         weights = {n: p for n, p in network.named_parameters() if p.dim() >= 2}
         found = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        for objective in _objectives(role, network, phases, examined):
+        for trained in objectives(phases, {role: network}, examined):
             gradients = torch.autograd.grad(
-                objective, list(weights.values()), allow_unused=True, retain_graph=True
+                _scalar(trained), list(weights.values()), allow_unused=True, retain_graph=True
             )
             for total, gradient in zip(found.values(), gradients, strict=True):
                 if gradient is not None:
@@ -192,25 +193,9 @@ def dense_gradients(
     return found
 
 
-def _objectives(
-    role: str, network: nn.Module, phases: Sequence[Phase], examined: AnalysisBatch
-) -> Iterator[Tensor]:
-    """The scalar objectives of the phases that train the network.
-
-    Other phases run too, since later ones may read what they write.
-    """
-    batch = dict(examined.batch)
-    if role == "encoder":
-        batch["features"] = network(*examined.inputs[role])
-    for phase in phases:
-        if not phase.modules:
-            continue
-        trains = any(module is network for module in phase.modules)
-        with torch.set_grad_enabled(trains):
-            objective, _ = phase.run(batch)
-        if not trains or objective is None:
-            continue
-        if phase.step is None:
-            yield objective
-        else:
-            yield (phase.step(batch)["delta"].detach() * objective).mean()
+def _scalar(trained: Trained) -> Tensor:
+    step = trained.phase.step
+    if step is None:
+        return trained.objective
+    errors: Tensor = step(trained.after)["delta"].detach()
+    return (errors * trained.objective).mean()

@@ -15,21 +15,10 @@ if TYPE_CHECKING:
     from tensordict import TensorDictBase
     from torch import Tensor
 
+    from plugins.data.options import StreamOptions
+
 ROOT = ("observation", "action")
 NEXT = ("observation", "reward", "done", "terminated", "truncated")
-
-
-def build(context: DataContext) -> Stream:
-    """The ``stream`` component.
-
-    Raises:
-        OptionError: the loss wants sums of several rewards, which need transitions kept.
-    """
-    steps = context.returns.n_step
-    require(
-        steps == 1, "name", f"must not be stream with a loss of n_step {steps}: nothing is kept"
-    )
-    return Stream(context)
 
 
 @final
@@ -43,11 +32,16 @@ class Stream:
 
     On the CPU batches are views of what was collected, and a collector may write its next
     steps into the same memory: a batch is good until then, and who needs it longer copies it.
+
+    Raises:
+        OptionError: the loss wants sums of several rewards, which need transitions kept.
     """
 
     learning_starts = 0
 
-    def __init__(self, context: DataContext) -> None:
+    def __init__(self, options: StreamOptions, context: DataContext) -> None:
+        steps, problem = context.returns.n_step, "must not be stream with a loss of n_step"
+        require(steps == 1, "name", f"{problem} {steps}: nothing is kept")
         self._count = context.count
         self._size = torch.Size([context.count])
         self._device = context.device

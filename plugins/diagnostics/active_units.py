@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal, final
 import torch
 from torch import Tensor
 
+from core.api import NetworkLayout
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measurements
-    from plugins.diagnostics.representations import ActiveUnitsOptions
+    from core.api import AgentView, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import ActiveUnitsOptions
 
 Count = Literal["samples", "units"]
 
@@ -43,13 +44,15 @@ def _share(counted: Sequence[Tensor]) -> Tensor:
 
 @final
 class ActiveUnits:
-    """See :class:`plugins.diagnostics.representations.ActiveUnitsOptions`."""
+    """See :class:`plugins.diagnostics.options.ActiveUnitsOptions`."""
 
-    def __init__(self, options: ActiveUnitsOptions, roles: tuple[str, ...]) -> None:
+    def __init__(self, options: ActiveUnitsOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self.batch = options.batch
         self._count: Count = options.count
-        self._roles = roles
+        self._roles = activations.suiting(
+            options.networks, context.networks, NetworkLayout.rectifiers
+        )
 
     def measure(self, probe: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""
@@ -57,6 +60,6 @@ class ActiveUnits:
         def keep(layer: Tensor) -> Tensor:
             return _counted(layer, self._count)
 
-        select, examined = activations.rectifiers, probe.batch(self.batch)
+        select, examined = NetworkLayout.rectifiers, probe.batch(self.batch)
         found = activations.by_label(examined, probe.networks, self._roles, select, keep)
         return {label: _share(counted) for label, counted in found.items()}

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from core.api import AgentView, AnalysisBatch, Batch, Measurements
-    from plugins.diagnostics.values import ChurnOptions
+    from core.api import AgentView, AnalysisBatch, Batch, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import ChurnOptions
 
 
 def churn(before: Tensor, after: Tensor) -> Tensor:
@@ -30,15 +30,15 @@ def relative_churn(before: Tensor, after: Tensor) -> Tensor:
 
 
 def greedy_churn(before: Tensor, after: Tensor) -> Tensor:
-    """The share of rows whose best entry is another one, ``[..., n]`` each: a scalar in [0, 1].
+    """The share of samples whose best entry is another one, ``[..., n]`` each: a scalar in [0, 1].
 
     Of equal entries the first is the best (Schaul et al. 2022, section 2).
     """
     return (after.argmax(-1) != before.argmax(-1)).double().mean()
 
 
-def _norm(rows: Tensor) -> Tensor:
-    mean: Tensor = torch.linalg.vector_norm(rows, dim=-1).mean()
+def _norm(vectors: Tensor) -> Tensor:
+    mean: Tensor = torch.linalg.vector_norm(vectors, dim=-1).mean()
     return mean
 
 
@@ -53,9 +53,9 @@ class Answers(NamedTuple):
 
 @final
 class Churn:
-    """See :class:`plugins.diagnostics.values.ChurnOptions`."""
+    """See :class:`plugins.diagnostics.options.ChurnOptions`."""
 
-    def __init__(self, options: ChurnOptions) -> None:
+    def __init__(self, options: ChurnOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self.batch = options.batch
         self._held: tuple[AnalysisBatch, Answers] | None = None

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, final
 
 import torch
 from torch import Tensor
 
+from core.api import NetworkLayout
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measurements
-    from plugins.diagnostics.representations import DormantRatioOptions
+    from core.api import AgentView, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import DormantRatioOptions
 
 EPSILON = 1e-9
 """Added to a layer's mean; of both ReDo's code and that of Ma et al. 2025."""
+SELECT: dict[str, activations.Select] = {
+    "pre": NetworkLayout.layers,
+    "post": NetworkLayout.activations,
+}
+"""The parts whose outputs are looked at, by place."""
 
 
 @torch.no_grad()
@@ -45,26 +51,24 @@ def _share(scored: Sequence[Tensor], tau: float) -> Tensor:
 
 @final
 class DormantRatio:
-    """See :class:`plugins.diagnostics.representations.DormantRatioOptions`."""
+    """See :class:`plugins.diagnostics.options.DormantRatioOptions`."""
 
-    def __init__(self, options: DormantRatioOptions, roles: Mapping[str, tuple[str, ...]]) -> None:
-        """``roles`` are by the place where neurons are looked at."""
+    def __init__(self, options: DormantRatioOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self.batch = options.batch
         self._tau = options.tau
-        self._roles = roles
+        self._roles = {
+            place: activations.suiting(options.networks, context.networks, SELECT[place])
+            for place in options.activations
+        }
 
     def measure(self, probe: AgentView) -> Measurements:
         """By network and tau: ``critic/0.1``; after activation functions, ``critic/post/0.1``."""
         examined, found = probe.batch(self.batch), {}
-        for form, roles in self._roles.items():
-            parts, name = SELECT[form], "" if form == "pre" else f"{form}/"
-            scored = activations.by_label(examined, probe.networks, roles, parts, scores)
+        for place, roles in self._roles.items():
+            select, name = SELECT[place], "" if place == "pre" else f"{place}/"
+            scored = activations.by_label(examined, probe.networks, roles, select, scores)
             for label, layers in scored.items():
                 for tau in self._tau:
                     found[f"{label}/{name}{tau:g}"] = _share(layers, tau)
         return found
-
-
-SELECT = {"pre": activations.layers, "post": activations.units}
-"""The parts whose outputs are looked at."""

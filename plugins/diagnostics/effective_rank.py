@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Literal, final
 import torch
 from torch import Tensor
 
+from core.api import NetworkLayout
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measurements
-    from plugins.diagnostics.representations import EffectiveRankOptions
-
-Form = Literal["srank", "threshold", "entropy"]
+    from core.api import AgentView, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import EffectiveRankOptions
 
 
 @torch.no_grad()
 def effective_rank(
-    features: Tensor, form: Form = "srank", *, delta: float = 0.01, threshold: float = 0.01
+    features: Tensor,
+    form: Literal["srank", "threshold", "entropy"] = "srank",
+    *,
+    delta: float = 0.01,
+    threshold: float = 0.01,
 ) -> Tensor:
     """Effective rank of ``features`` ``[B, F]``, not centred: a scalar, 0 if all are zero.
 
@@ -59,13 +62,13 @@ def singular_values(matrix: Tensor) -> Tensor:
 
 @final
 class EffectiveRank:
-    """See :class:`plugins.diagnostics.representations.EffectiveRankOptions`."""
+    """See :class:`plugins.diagnostics.options.EffectiveRankOptions`."""
 
-    def __init__(self, options: EffectiveRankOptions, roles: tuple[str, ...]) -> None:
+    def __init__(self, options: EffectiveRankOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self.batch = options.batch
         self._options = options
-        self._roles = roles
+        self._roles = activations.suiting(options.networks, context.networks, NetworkLayout.trunks)
 
     def measure(self, probe: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor
 
+from core.api import NetworkLayout
 from plugins.diagnostics import activations
 
 if TYPE_CHECKING:
-    from core.api import AgentView, Measurements
-    from plugins.diagnostics.representations import FeatureNormOptions
+    from core.api import AgentView, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import FeatureNormOptions
 
 
 @torch.no_grad()
@@ -23,12 +24,12 @@ def feature_norm(features: Tensor) -> Tensor:
 
 @final
 class FeatureNorm:
-    """See :class:`plugins.diagnostics.representations.FeatureNormOptions`."""
+    """See :class:`plugins.diagnostics.options.FeatureNormOptions`."""
 
-    def __init__(self, options: FeatureNormOptions, roles: tuple[str, ...]) -> None:
+    def __init__(self, options: FeatureNormOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self.batch = options.batch
-        self._roles = roles
+        self._roles = activations.suiting(options.networks, context.networks, NetworkLayout.trunks)
 
     def measure(self, probe: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import nn
 
-from core.api import AnalysisBatch
+from core.api import AnalysisBatch, objectives
+from plugins.diagnostics.parameters import dense_masks, require_trained, trainable
 from plugins.diagnostics.per_sample import MEMORY, gradient_products
-from plugins.diagnostics.phases import living, objectives, trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import AgentView, Batch, Measurements
-    from plugins.diagnostics.gradients import GradientInterferenceOptions
+    from core.api import AgentView, Batch, DiagnosticContext, Measurements, Trained
+    from plugins.diagnostics.options import GradientInterferenceOptions
     from plugins.diagnostics.per_sample import Objective
-    from plugins.diagnostics.phases import Trained
 
 EPSILON = 1e-8
 """Of the published code."""
@@ -34,7 +33,7 @@ def gradient_interference(
     epsilon: float = EPSILON,
     memory: int = MEMORY,
 ) -> Tensor:
-    """``[B, B]``, float64: cosine similarities of the rows' gradients, over living weights.
+    """``[B, B]``, float64: cosine similarities of the samples' gradients, over living weights.
 
     Ma et al. 2025, equation 2; Lyle et al. 2023. Arguments as in
     :func:`plugins.diagnostics.per_sample.gradient_products`.
@@ -63,9 +62,10 @@ def pairs(similarities: Tensor) -> dict[str, Tensor]:
 
 @final
 class GradientInterference:
-    """See :class:`GradientInterferenceOptions`; implements ``Diagnostic``."""
+    """See :class:`plugins.diagnostics.options.GradientInterferenceOptions`."""
 
-    def __init__(self, options: GradientInterferenceOptions) -> None:
+    def __init__(self, options: GradientInterferenceOptions, context: DiagnosticContext) -> None:
+        require_trained("gradient_interference", context)
         self.options = options
         self.every = options.every
         self.batch = options.batch
@@ -75,13 +75,13 @@ class GradientInterference:
         examined = _last(probe.batch(self.batch), self.options.samples)
         with torch.no_grad():
             trained = list(objectives(probe.loss.phases, probe.networks, examined))
-        masks, options = living(probe.networks, probe.masks), self.options
+        masks, options = dense_masks(probe.networks, probe.masks), self.options
         measured: dict[str, Tensor] = {}
         for step in trained:
             similarities = gradient_interference(
                 _objective(step),
                 trainable(step.networks),
-                _rows(step, examined),
+                _samples(step, examined),
                 masks,
                 epsilon=options.epsilon,
                 memory=options.memory_mb * 1_000_000,
@@ -93,7 +93,7 @@ class GradientInterference:
 
 
 def _last(examined: AnalysisBatch, count: int) -> AnalysisBatch:
-    """The last rows: of ``recent`` the newest, of ``replay`` as good as any."""
+    """The last samples: of ``recent`` the newest, of ``replay`` as good as any."""
     return AnalysisBatch(
         examined.observation[-count:],
         {key: entry[-count:] for key, entry in examined.batch.items()},
@@ -101,7 +101,7 @@ def _last(examined: AnalysisBatch, count: int) -> AnalysisBatch:
     )
 
 
-def _rows(step: Trained, examined: AnalysisBatch) -> Batch:
+def _samples(step: Trained, examined: AnalysisBatch) -> Batch:
     """What the phase found, and what it needs to take features anew."""
     if "encoder" not in step.networks:
         return step.batch

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
+from core.api import objectives
 from plugins.diagnostics.parameter_norm import by_module
-from plugins.diagnostics.phases import living, objectives, trainable
+from plugins.diagnostics.parameters import dense_masks, require_trained, trainable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import AgentView, Measurements
-    from plugins.diagnostics.gradients import GradientNormOptions
+    from core.api import AgentView, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import GradientNormOptions
 
 
 def gradient_norm(
@@ -37,20 +38,19 @@ def gradient_norm(
 
 @final
 class GradientNorm:
-    """See :class:`GradientNormOptions`; implements ``Diagnostic``."""
+    """See :class:`plugins.diagnostics.options.GradientNormOptions`."""
 
-    def __init__(self, options: GradientNormOptions) -> None:
+    def __init__(self, options: GradientNormOptions, context: DiagnosticContext) -> None:
+        require_trained("gradient_norm", context)
         self.every = options.every
         self.batch = options.batch
 
     def measure(self, probe: AgentView) -> Measurements:
         """``PHASE/ROLE`` and ``PHASE/LAYER``."""
-        masks = living(probe.networks, probe.masks)
+        masks, examined = dense_masks(probe.networks, probe.masks), probe.batch(self.batch)
         measured: dict[str, Tensor] = {}
-        examined = probe.batch(self.batch)
-        for phase, networks, _, objective in objectives(
-            probe.loss.phases, probe.networks, examined
-        ):
-            norms = by_module(gradient_norm(objective, trainable(networks), masks))
-            measured |= {f"{phase.name}/{label}": norm for label, norm in norms.items()}
+        for found in objectives(probe.loss.phases, probe.networks, examined):
+            parameters = trainable(found.networks)
+            norms = by_module(gradient_norm(found.objective.mean(), parameters, masks))
+            measured |= {f"{found.phase.name}/{label}": norm for label, norm in norms.items()}
         return measured

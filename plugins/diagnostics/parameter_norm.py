@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, final
 
 import torch
 
-from plugins.diagnostics.phases import labelled
+from plugins.diagnostics.parameters import labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.api import AgentView, BatchOptions, Measurements
-    from plugins.diagnostics.gradients import ParameterNormOptions
+    from core.api import AgentView, BatchOptions, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import ParameterNormOptions
 
 
 @torch.no_grad()
@@ -48,11 +48,11 @@ def by_module(norms: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @final
 class ParameterNorm:
-    """See :class:`ParameterNormOptions`; implements ``Diagnostic``."""
+    """See :class:`plugins.diagnostics.options.ParameterNormOptions`."""
 
     batch: BatchOptions | None = None
 
-    def __init__(self, options: ParameterNormOptions) -> None:
+    def __init__(self, options: ParameterNormOptions, context: DiagnosticContext) -> None:
         self.every = options.every
 
     def measure(self, probe: AgentView) -> Measurements:

@@ -1,4 +1,4 @@
-"""Gradients of single rows of a batch, and their inner products in bounded memory."""
+"""Gradients of single samples of a batch, and their inner products in bounded memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Objective = Callable[[dict[str, "Tensor"], dict[str, "Tensor"]], "Tensor"]
-"""From parameters by name, and a batch of one row, to the scalar to be minimised."""
+"""From parameters by name, and a batch of one sample, to the scalar to be minimised."""
 
 MEMORY = 1_000_000_000
 """Bytes."""
@@ -23,24 +23,24 @@ HELD = 0.75
 def per_sample_gradients(
     objective: Objective, parameters: Mapping[str, Tensor], batch: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """``[B, *shape]`` per parameter: the gradient of the objective of each row by itself.
+    """``[B, *shape]`` per parameter: the gradient of the objective of each sample alone.
 
-    Every entry of ``batch`` has ``B`` rows, but for scalars, which all rows share. The
+    Every entry of ``batch`` is ``[B, ...]``, but for scalars, which all samples share. The
     objective is traced once, under ``torch.func.vmap``: it must not branch on values, and what
-    it draws at random is drawn for each row anew. For a module it is written with
+    it draws at random is drawn for each sample anew. For a module it is written with
     ``torch.func.functional_call``. The answer is as large as ``B`` copies of the parameters.
     """
     axes = {key: 0 if entry.dim() else None for key, entry in batch.items()}
 
-    def of_row(parameters: dict[str, Tensor], row: dict[str, Tensor]) -> Tensor:
-        one = {key: row[key] if axes[key] is None else row[key].unsqueeze(0) for key in row}
+    def of_one(parameters: dict[str, Tensor], sample: dict[str, Tensor]) -> Tensor:
+        one = {k: x if axes[k] is None else x.unsqueeze(0) for k, x in sample.items()}
         return objective(parameters, one)
 
     detached = {name: parameter.detach() for name, parameter in parameters.items()}
-    rows = vmap(grad(of_row), in_dims=(None, axes), randomness="different")
+    of_each = vmap(grad(of_one), in_dims=(None, axes), randomness="different")
     # Other weights in the objective ask for gradients too; this keeps no graph for them.
     with torch.no_grad():
-        gradients: dict[str, Tensor] = rows(detached, dict(batch))
+        gradients: dict[str, Tensor] = of_each(detached, dict(batch))
     return gradients
 
 
@@ -51,22 +51,22 @@ def gradient_products(
     masks: Mapping[str, Tensor] | None = None,
     memory: int = MEMORY,
 ) -> Tensor:
-    """``[B, B]``, float64: inner products of the rows' gradients, over living weights.
+    """``[B, B]``, float64: inner products of the samples' gradients, over living weights.
 
     ``masks`` are boolean (True: the weight lives), by the parameters' names. ``memory`` bounds
-    the bytes of gradients held at once, though one row's gradient of the largest parameter is
+    the bytes of gradients held at once, though one sample's gradient of the largest parameter is
     always held; what the objective itself needs comes on top. What does not fit is done in
-    turns: each holds some of the living weights' columns for all rows, taken from the gradients
-    of as many rows at a time as fit. So the less fits, the more often the objective is run. It
+    turns: each holds some of the living weights' columns for all samples, taken from the gradients
+    of as many samples at a time as fit. So the less fits, the more often the objective is run. It
     sees the same random numbers at every turn, and torch's generators are left as they were.
     """
     count = next(entry.shape[0] for entry in batch.values() if entry.dim())
     device = next(iter(parameters.values())).device
-    plan = _plan(parameters, masks or {}, count, memory)
+    turns, together = _turns(parameters, masks or {}, count, memory)
     products = torch.zeros(count, count, dtype=torch.float64, device=device)
-    for turn in plan.turns:
+    for turn in turns:
         with torch.random.fork_rng([] if device.type == "cpu" else [device]):
-            products += _turn(objective, parameters, batch, turn, plan.rows)
+            products += _turn(objective, parameters, batch, turn, together)
     return products
 
 
@@ -88,16 +88,14 @@ class _Piece(NamedTuple):
         return flat.index_select(1, living.to(flat.device))
 
 
-class _Plan(NamedTuple):
-    turns: list[list[_Piece]]
-    rows: int
-    """Whose gradients are taken at a time. The same at all turns, so that random draws are."""
-
-
-def _plan(
+def _turns(
     parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor], count: int, memory: int
-) -> _Plan:
-    """Fill each turn's columns with whole parameters, and divide those that alone fill one."""
+) -> tuple[list[list[_Piece]], int]:
+    """Each turn's columns, and the samples whose gradients are taken at a time.
+
+    Turns are filled with whole parameters; those that alone fill one are divided. The samples
+    are as many at all turns, so that random draws are the same.
+    """
     size = max(parameter.element_size() for parameter in parameters.values())
     width = max(1, int(HELD * memory) // (count * size))
     turns: list[list[_Piece]] = []
@@ -119,7 +117,7 @@ def _plan(
             room = width - (pieces[-1].stop - pieces[-1].start)
     held = max(sum(piece.stop - piece.start for piece in turn) for turn in turns)
     dense = max(sum(parameters[piece.name].numel() for piece in turn) for turn in turns)
-    return _Plan(turns, max(1, (memory - count * held * size) // (dense * size)))
+    return turns, max(1, (memory - count * held * size) // (dense * size))
 
 
 def _turn(
@@ -127,20 +125,20 @@ def _turn(
     parameters: Mapping[str, Tensor],
     batch: Mapping[str, Tensor],
     pieces: list[_Piece],
-    rows: int,
+    together: int,
 ) -> Tensor:
     """``[B, B]``: the part of the products that these columns make up."""
     wanted = {piece.name: parameters[piece.name] for piece in pieces}
     others = {n: p.detach() for n, p in parameters.items() if n not in wanted}
 
-    def of_wanted(some: dict[str, Tensor], row: dict[str, Tensor]) -> Tensor:
-        return objective(others | some, row)
+    def of_wanted(some: dict[str, Tensor], sample: dict[str, Tensor]) -> Tensor:
+        return objective(others | some, sample)
 
     count = next(entry.shape[0] for entry in batch.values() if entry.dim())
     width = sum(piece.stop - piece.start for piece in pieces)
     columns = next(iter(wanted.values())).new_empty(count, width)
-    for first in range(0, count, rows):
-        last = min(first + rows, count)
+    for first in range(0, count, together):
+        last = min(first + together, count)
         part = {key: entry[first:last] if entry.dim() else entry for key, entry in batch.items()}
         gradients = per_sample_gradients(of_wanted, wanted, part)
         offset = 0

@@ -14,10 +14,10 @@ from plugins.diagnostics import rollouts
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
 
-    from core.api import AgentView, Measurements
-    from plugins.diagnostics.values import QBiasOptions
+    from core.api import AgentView, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import QBiasOptions
 
-ROWS = 256
+TOGETHER = 256
 """Transitions that pass through the networks at once."""
 
 
@@ -72,15 +72,17 @@ class Told(NamedTuple):
 
 @final
 class QBias:
-    """See :class:`plugins.diagnostics.values.QBiasOptions`."""
+    """See :class:`plugins.diagnostics.options.QBiasOptions`."""
 
     batch = None
 
-    def __init__(self, options: QBiasOptions, gamma: float, explore: bool) -> None:
+    def __init__(self, options: QBiasOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self._options = options
-        self._gamma = gamma
-        self._explore = explore
+        self._gamma = context.gamma
+        self._explore = options.policy == "exploring"
+        if options.policy == "learned":
+            self._explore = not context.spec.discrete or isinstance(context.loss, Soft)
 
     def measure(self, probe: AgentView) -> Measurements:
         """``states`` that count, and, where there is one, what :func:`q_bias` gives for them."""
@@ -102,8 +104,8 @@ class QBias:
     @torch.no_grad()
     def _told(self, probe: AgentView, episode: TensorDictBase) -> Told:
         parts = []
-        for rows in episode.split(ROWS):
-            batch = probe.loss.examine(rows).batch
+        for part in episode.split(TOGETHER):
+            batch = probe.loss.examine(part).batch
             values = probe.loss.predict(batch)
             predicted = values.mean(0) if self._options.critics == "mean" else values.amin(0)
             soft = isinstance(probe.loss, Soft)

@@ -6,16 +6,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor
+
+from core.api import UserError, blank_transition
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from core.api import AgentView, AnalysisBatch, Measurements
-    from plugins.diagnostics.values import SimplicityBiasOptions
+    from core.api import AgentView, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import SimplicityBiasOptions
 
-ROWS = 4096
+TOGETHER = 4096
 """Points of the grid that pass through a network at once."""
 ROLES = ("actor", "critic")
 
@@ -58,7 +59,7 @@ def simplicity_bias(
     """
     axis = torch.linspace(-extent, extent, points, device=device)
     given = []
-    for indices in torch.split(torch.arange(points * points, device=device), ROWS):
+    for indices in torch.split(torch.arange(points * points, device=device), TOGETHER):
         at = torch.zeros(len(indices), inputs, device=device)
         at[:, 0], at[:, 1] = axis[indices // points], axis[indices % points]
         given.append(function(at))
@@ -68,17 +69,23 @@ def simplicity_bias(
 
 @final
 class SimplicityBias:
-    """See :class:`plugins.diagnostics.values.SimplicityBiasOptions`."""
+    """See :class:`plugins.diagnostics.options.SimplicityBiasOptions`."""
 
     batch = None
 
-    def __init__(self, options: SimplicityBiasOptions) -> None:
+    def __init__(self, options: SimplicityBiasOptions, context: DiagnosticContext) -> None:
+        shape = context.spec.observation
+        if context.spec.pixels or len(shape) != 1 or shape[0] < 2:
+            raise UserError(
+                "diagnostic 'simplicity_bias' needs flat observations of at least two numbers; "
+                f"the environment gives {shape}. Set environment.pixels: false, or leave it out."
+            )
         self.every = options.every
         self._options = options
 
     def measure(self, probe: AgentView) -> Measurements:
         """``actor`` and ``critic``, of those that the agent has."""
-        inputs = _blank(probe).inputs
+        inputs = probe.loss.examine(blank_transition(probe.spec).to(probe.device)).inputs
         return {role: self._of(probe, role, inputs[role]) for role in ROLES if role in inputs}
 
     def _of(self, probe: AgentView, role: str, inputs: tuple[Tensor, ...]) -> Tensor:
@@ -110,22 +117,3 @@ def _function(network: nn.Module, sizes: list[int]) -> Callable[[Tensor], Tensor
         return torch.cat(given, -1)
 
     return function
-
-
-def _blank(probe: AgentView) -> AnalysisBatch:
-    """A transition of zeros, for what the networks are called with."""
-    spec = probe.spec
-    observation, flag = torch.zeros(1, *spec.observation), torch.zeros(1, 1, dtype=torch.bool)
-    number = torch.zeros(1, 1)
-    following = {
-        "observation": observation,
-        "reward": number,
-        "discount": number,
-        "done": flag,
-        "terminated": flag,
-    }
-    action = torch.zeros(1, dtype=torch.int64) if spec.discrete else torch.zeros(1, spec.action)
-    root = {"observation": observation, "action": action}
-    blank = TensorDict({**root, "next": TensorDict(following, [1])}, [1])
-    examined: AnalysisBatch = probe.loss.examine(blank.to(probe.device))
-    return examined

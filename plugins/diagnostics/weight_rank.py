@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any, Literal, final
 import torch
 from torch import Tensor
 
-from core.api import dense
+from core.api import NetworkLayout, dense
 from plugins.diagnostics import activations
 from plugins.diagnostics.effective_rank import effective_rank, singular_values
 
 if TYPE_CHECKING:
-    from core.api import AgentView, BatchOptions, Measurements
-    from plugins.diagnostics.representations import WeightRankOptions
-
-Form = Literal["stable", "srank"]
+    from core.api import AgentView, BatchOptions, DiagnosticContext, Measurements
+    from plugins.diagnostics.options import WeightRankOptions
 
 
 @torch.no_grad()
-def weight_rank(weight: Tensor, form: Form = "stable", *, delta: float = 0.01) -> Tensor:
+def weight_rank(
+    weight: Tensor, form: Literal["stable", "srank"] = "stable", *, delta: float = 0.01
+) -> Tensor:
     """Rank of ``weight`` ``[out, in]``, or ``[out, in, ...]`` flattened to ``[out, in ...]``.
 
     ``stable``: the squared Frobenius norm over the squared largest singular value (Rudelson &
@@ -34,14 +34,14 @@ def weight_rank(weight: Tensor, form: Form = "stable", *, delta: float = 0.01) -
 
 @final
 class WeightRank:
-    """See :class:`plugins.diagnostics.representations.WeightRankOptions`."""
+    """See :class:`plugins.diagnostics.options.WeightRankOptions`."""
 
     batch: BatchOptions | None = None
 
-    def __init__(self, options: WeightRankOptions, roles: tuple[str, ...]) -> None:
+    def __init__(self, options: WeightRankOptions, context: DiagnosticContext) -> None:
         self.every = options.every
         self._options = options
-        self._roles = roles
+        self._roles = activations.suiting(options.networks, context.networks, NetworkLayout.layers)
 
     def measure(self, probe: AgentView) -> Measurements:
         """By layer, ``critic.members.0.trunk.input``; and their mean by network, ``critic``."""
@@ -49,9 +49,10 @@ class WeightRank:
         together: dict[str, list[Tensor]] = {}
         for role in self._roles:
             network = probe.networks[role]
-            for path in activations.layers(network):
+            layout = NetworkLayout(network)
+            for path in layout.layers():
                 weight = dense(network, f"{path}.weight".lstrip("."))
                 rank = weight_rank(weight, self._options.form, delta=self._options.delta)
                 measured[f"{role}.{path}".rstrip(".")] = rank
-                together.setdefault(activations.label(role, network, path), []).append(rank)
+                together.setdefault(layout.label(role, path), []).append(rank)
         return measured | {name: torch.stack(ranks).mean() for name, ranks in together.items()}

@@ -15,6 +15,9 @@ from plugins.figures.records import Layers, densities
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from core.api import FigureContext
+    from plugins.figures.options import DensitiesOptions
+
 SECTION = "Densities"
 CAPTION = (
     "Share of the weights of each layer that was kept; the rest was removed before training and "
@@ -35,6 +38,9 @@ class Pruned:
 @final
 class Densities:
     """Densities by layer as bars; implements ``Figure``."""
+
+    def __init__(self, options: DensitiesOptions, context: FigureContext) -> None:
+        """It has no options."""
 
     def draw(self, study: Study) -> Iterator[Picture]:
         found = merged(study)

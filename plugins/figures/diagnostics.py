@@ -27,11 +27,19 @@ from plugins.figures.curves import (
     scale_amounts,
     series_of,
 )
-from plugins.figures.keys import Key, by_network, diagnostics_of, parse, short_names
+from plugins.figures.keys import (
+    Key,
+    by_network,
+    diagnostics_of,
+    parse,
+    picture_name,
+    short_names,
+)
 from plugins.figures.records import densities, listed
 
 if TYPE_CHECKING:
-    from plugins.figures import DiagnosticsOptions
+    from core.api import FigureContext
+    from plugins.figures.options import DiagnosticsOptions
 
 SECTION = "Diagnostics"
 MANY = 8
@@ -42,7 +50,7 @@ MANY = 8
 class Diagnostics:
     """Diagnostics over frames; implements ``Figure``."""
 
-    def __init__(self, options: DiagnosticsOptions) -> None:
+    def __init__(self, options: DiagnosticsOptions, context: FigureContext) -> None:
         self._drawing = Drawing(smooth=options.smooth)
 
     def draw(self, study: Study) -> Iterator[Picture]:
@@ -63,7 +71,9 @@ def _of_networks(study: Study, diagnostic: str, found: list[Key], drawing: Drawi
     drawn = [panel.key for panel in panels]
     caption = caption_of(diagnostic) + how_to_read(study, drawn, drawing)
     title = diagnostic.replace("_", " ").capitalize()
-    return Picture(_name(diagnostic), SECTION, title, caption, draw_panels(study, panels, drawing))
+    return Picture(
+        picture_name(diagnostic), SECTION, title, caption, draw_panels(study, panels, drawing)
+    )
 
 
 def _quantity(study: Study, key: Key) -> Quantity:
@@ -113,14 +123,14 @@ def _of_layers(study: Study, found: list[Key], around: tuple[str, ...], network:
         mark_interventions(axes, Study((group,)))
         style.frames_axis(axes, last_frame(study))
     scale_amounts(grid, quantity)
-    words = " ".join(first.diagnostic.split("_"))
+    words = first.diagnostic.replace("_", " ")
     where = f", {', '.join(around)} loss" if around else ""
     caption = (
         "The same layer by layer, from the input (dark) to the output (light): the mean over the "
         f"runs of a group, as far as all of them came. {caption_of(first.diagnostic)}"
     )
     return Picture(
-        _name(first.diagnostic, "layers", *around, network),
+        picture_name(first.diagnostic, "layers", *around, network),
         SECTION,
         f"{words.capitalize()} by layer: {network}{where}",
         caption + marks(study),
@@ -161,7 +171,3 @@ def _layer_legend(figure: Figure, found: list[Key]) -> list[str]:
         labelspacing=0.3,
     )
     return names
-
-
-def _name(*parts: str) -> str:
-    return re.sub(r"[^a-z0-9_-]", "-", "-".join(parts).lower())

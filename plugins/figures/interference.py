@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -12,12 +11,15 @@ import numpy as np
 
 from core.api import Picture, RecordedRun, Study
 from plugins.figures import style
+from plugins.figures.keys import picture_name
 from plugins.figures.ticks import Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from core.api import FigureContext
     from plugins.figures.aligning import Array
+    from plugins.figures.options import InterferenceOptions
 
 SECTION = "Gradient interference"
 DIAGNOSTIC = "gradient_interference"
@@ -34,6 +36,9 @@ CAPTION = (
 @final
 class Interference:
     """Heatmaps of gradient matrices; implements ``Figure``."""
+
+    def __init__(self, options: InterferenceOptions, context: FigureContext) -> None:
+        """It has no options."""
 
     def draw(self, study: Study) -> Iterator[Picture]:
         found = (name for run in study.runs for name in run.matrices)
@@ -66,19 +71,15 @@ def _picture(name: str, shown: list[tuple[str, RecordedRun]]) -> Picture:
         for spare in line[len(frames) :]:
             spare.remove()
     if last is not None:
-        place: dict[str, Any] = {
-            "shrink": min(0.9, 3 / height),
-            "anchor": (0, 1),
-            "aspect": 25,
-            "pad": 0.01,
-        }
-        bar = figure.colorbar(last, ax=figure.axes, **place)
+        place: dict[str, Any] = {"shrink": min(0.9, 3 / height), "anchor": (0, 1), "aspect": 25}
+        bar = figure.colorbar(last, ax=figure.axes, pad=0.01, **place)
         style.dress_colorbar(bar, "cosine similarity")
     phase = name.partition("/")[2].replace("/", ", ")
     which = "One run of each group, the first. " if rows > 1 else ""
-    slug = re.sub(r"[^a-z0-9_-]", "-", f"interference-{phase}".lower())
     title = f"Gradients of single samples: {phase}"
-    return Picture(slug, SECTION, title, CAPTION.format(which=which), figure)
+    return Picture(
+        picture_name("interference", phase), SECTION, title, CAPTION.format(which=which), figure
+    )
 
 
 def chosen(files: Mapping[int, Path]) -> list[int]:

@@ -91,6 +91,11 @@ def diagnostics_of(study: Study) -> set[str]:
     return set(CAPTIONS) | named
 
 
+def picture_name(*parts: str) -> str:
+    """A picture's name made of words and parts of metrics' names."""
+    return re.sub(r"[^a-z0-9_-]", "-", "-".join(parts).lower())
+
+
 def in_order(orders: Iterable[Iterable[str]]) -> list[str]:
     """All names, each once; what only later ones have stands behind its neighbour there."""
     merged: list[str] = []

@@ -11,7 +11,8 @@ from plugins.figures.curves import Drawing, Panel, draw_panels, how_to_read, int
 from plugins.figures.keys import diagnostics_of
 
 if TYPE_CHECKING:
-    from plugins.figures import LossesOptions
+    from core.api import FigureContext
+    from plugins.figures.options import LossesOptions
 
 SECTION = "Losses"
 EPISODES = {"train/return", "train/episode_length", "train/episodes"}
@@ -23,7 +24,7 @@ MEANS = "Means over the updates between two lines of the log."
 class Losses:
     """Losses, values and whatever else updates report; implements ``Figure``."""
 
-    def __init__(self, options: LossesOptions) -> None:
+    def __init__(self, options: LossesOptions, context: FigureContext) -> None:
         self._drawing = Drawing(smooth=options.smooth)
 
     def draw(self, study: Study) -> Iterator[Picture]:

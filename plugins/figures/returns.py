@@ -15,7 +15,8 @@ from plugins.figures.curves import Drawing, Panel, draw_panels, how_to_read, pre
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
 
-    from plugins.figures import ReturnsOptions
+    from core.api import FigureContext
+    from plugins.figures.options import ReturnsOptions
 
 SECTION = "Returns"
 STATISTICS = {"mean": (mean, "mean"), "iqm": (interquartile_mean, "interquartile mean")}
@@ -25,7 +26,7 @@ STATISTICS = {"mean": (mean, "mean"), "iqm": (interquartile_mean, "interquartile
 class Returns:
     """Returns over frames; implements ``Figure``."""
 
-    def __init__(self, options: ReturnsOptions) -> None:
+    def __init__(self, options: ReturnsOptions, context: FigureContext) -> None:
         statistic, named = STATISTICS[options.statistic]
         self._evaluation = Drawing(statistic, named, smooth=1)
         self._training = Drawing(statistic, named, options.smooth)

@@ -13,7 +13,8 @@ from plugins.figures.catalogue import quantity_of
 from plugins.figures.curves import Drawing, Panel, draw_panels, how_to_read, present
 
 if TYPE_CHECKING:
-    from plugins.figures import TimeOptions
+    from core.api import FigureContext
+    from plugins.figures.options import TimeOptions
 
 SECTION = "Time"
 SPEEDS = {"time/frames_per_second": "Environment frames", "time/updates_per_second": "Updates"}
@@ -26,7 +27,7 @@ ELAPSED = "time/elapsed"
 class Time:
     """Speed over frames, and shares of wall time; implements ``Figure``."""
 
-    def __init__(self, options: TimeOptions) -> None:
+    def __init__(self, options: TimeOptions, context: FigureContext) -> None:
         self._drawing = Drawing(smooth=options.smooth)
 
     def draw(self, study: Study) -> Iterator[Picture]:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from core.api import assign_dense
-from plugins.interventions.common import choose, is_due
+from plugins.interventions.networks import choose, count_living, last_layers, other_modules
 from plugins.interventions.optimizer_state import forget
-from plugins.interventions.parts import last_layers, living, other_modules
+from plugins.interventions.options import is_due
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from core.api import ChangeableAgent, DiagnosticContext
-    from plugins.interventions import PeriodicResetOptions
+    from plugins.interventions.options import PeriodicResetOptions
 
 
 @final
@@ -58,7 +58,7 @@ class PeriodicReset:
                 names = self._reset(subject, name)
                 network = subject.networks[name]
                 changed += [p for key, p in network.named_parameters() if key in names]
-                count += living(network, subject.masks.get(name, {}), names)
+                count += count_living(network, subject.masks.get(name, {}), names)
         if self._options.optimizer:
             forget(subject, changed)
         subject.reapply()

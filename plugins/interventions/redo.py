@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 import torch
-from tensordict import TensorDict
 from torch import Tensor, nn
 
-from core.api import UserError, dense_shape, require, stored
-from plugins.interventions.common import choose, is_due
+from core.api import UserError, blank_transition, dense_shape, require, stored
+from plugins.interventions.networks import choose
 from plugins.interventions.optimizer_state import forget_entries
+from plugins.interventions.options import is_due
 from plugins.interventions.wiring import HiddenLayer, Wiring, hidden_layers
 
 if TYPE_CHECKING:
-    from core.api import BatchOptions, ChangeableAgent, DiagnosticContext, EnvironmentSpec
-    from plugins.interventions import ReDoOptions
+    from core.api import BatchOptions, ChangeableAgent, DiagnosticContext
+    from plugins.interventions.options import ReDoOptions
 
 EPSILON = 1e-9
 """Added to a layer's mean activity (``weight_recyclers.py`` of the authors' code)."""
@@ -102,7 +102,7 @@ def _trace(context: DiagnosticContext) -> dict[str, Wiring]:
     """
     loss: Any = context.loss
     device = next(loss.parameters()).device
-    inputs = loss.examine(blank(context.spec).to(device)).inputs
+    inputs = loss.examine(blank_transition(context.spec).to(device)).inputs
     wirings = {}
     for role, network in context.networks.items():
         try:
@@ -112,18 +112,6 @@ def _trace(context: DiagnosticContext) -> dict[str, Wiring]:
                 f"cannot follow what the network '{role}' computes, to find its units: {error}"
             ) from None
     return wirings
-
-
-def blank(spec: EnvironmentSpec) -> TensorDict:
-    """One transition of zeros, in the form of a data source's."""
-    kind = torch.uint8 if spec.pixels else torch.float32
-    observation = torch.zeros(1, *spec.observation, dtype=kind)
-    action = torch.zeros(1, dtype=torch.int64) if spec.discrete else torch.zeros(1, spec.action)
-    number, flag = torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.bool)
-    following = {"observation": observation, "reward": number, "discount": number}
-    flags = {"done": flag, "terminated": flag}
-    root = {"observation": observation, "action": action}
-    return TensorDict({**root, "next": {**following, **flags}}, [1])
 
 
 def _redraw(subject: ChangeableAgent, layer: HiddenLayer, units: Tensor, fresh: nn.Module) -> None:

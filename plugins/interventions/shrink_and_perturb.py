@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from core.api import stored
-from plugins.interventions.common import choose, is_due
+from plugins.interventions.networks import choose, count_living
 from plugins.interventions.optimizer_state import forget
-from plugins.interventions.parts import living
+from plugins.interventions.options import is_due
 
 if TYPE_CHECKING:
     from torch import nn
 
     from core.api import ChangeableAgent, DiagnosticContext
-    from plugins.interventions import ShrinkAndPerturbOptions
+    from plugins.interventions.options import ShrinkAndPerturbOptions
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ class ShrinkAndPerturb:
                 target = subject.loss.targets[role]
                 shrink_and_perturb(target, fresh, options.shrink, options.perturb)
             names = {name for name, _ in network.named_parameters()}
-            count += living(network, subject.masks.get(role, {}), names)
+            count += count_living(network, subject.masks.get(role, {}), names)
             if options.optimizer:
                 forget(subject, list(network.parameters()))
         subject.reapply()

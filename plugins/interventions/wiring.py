@@ -18,16 +18,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, fx, nn
 
-from core.api import Compact
+from core.api import Compact, activation_types
 
-ACTIVATIONS = (
-    *(nn.ReLU, nn.LeakyReLU, nn.ReLU6, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
-    *(nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Hardtanh, nn.Hardswish),
-)
 ACTIVATION_FUNCTIONS = frozenset(
     ("relu", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh", "sigmoid")
 )
-"""Names of functions and methods that do the same."""
+"""Names of functions and methods that do what activation modules do."""
 NORMS = (nn.LayerNorm, nn.GroupNorm)
 TRANSPARENT = (nn.Identity, nn.Dropout)
 FOLLOWERS = ("actor", "critic")
@@ -216,7 +212,7 @@ def _across(wirings: Mapping[str, Wiring], start: int, width: int) -> list[Reade
 
 def _is_activation(wiring: Wiring, node: fx.Node) -> bool:
     if node.op == "call_module":
-        return isinstance(wiring.network.get_submodule(str(node.target)), ACTIVATIONS)
+        return isinstance(wiring.network.get_submodule(str(node.target)), activation_types())
     return _called(node) in ACTIVATION_FUNCTIONS
 
 
@@ -232,7 +228,7 @@ def _flattens(wiring: Wiring, node: fx.Node) -> bool:
 
 def _joins(wiring: Wiring, node: fx.Node, source: fx.Node) -> bool:
     """Whether it is ``torch.cat`` along the axis of units, of ``source`` among others."""
-    if _called(node) not in ("cat", "concat") or _parts(node).count(source) != 1:
+    if _called(node) not in ("cat", "concat") or _joined(node).count(source) != 1:
         return False
     dim: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
     return dim in ((1, -1) if len(wiring.shapes[node]) == 2 else (1,))
@@ -240,11 +236,11 @@ def _joins(wiring: Wiring, node: fx.Node, source: fx.Node) -> bool:
 
 def _before(wiring: Wiring, join: fx.Node, source: fx.Node) -> int:
     """Entries that a join puts before those of ``source``."""
-    parts = _parts(join)
+    parts = _joined(join)
     return sum(wiring.shapes[part][1] for part in parts[: parts.index(source)])
 
 
-def _parts(join: fx.Node) -> list[Any]:
+def _joined(join: fx.Node) -> list[Any]:
     parts: Any = join.args[0] if join.args else join.kwargs["tensors"]
     return list(parts)
 

@@ -12,7 +12,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 if TYPE_CHECKING:
     from core.api import LoggerContext
-    from plugins.loggers import TensorBoardOptions
+    from plugins.loggers.options import TensorBoardOptions
 
 CLIP_EVERY = 3
 """Every third picture of an episode goes into TensorBoard; the whole is in RUN/videos."""

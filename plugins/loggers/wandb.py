@@ -6,18 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-import wandb
+from core.api import UserError
 
 if TYPE_CHECKING:
     from core.api import LoggerContext
-    from plugins.loggers import WandbOptions
+    from plugins.loggers.options import WandbOptions
 
 
 @final
 class WandbLogger:
-    """One W&B run per run directory, taken up again by a resumed run."""
+    """One W&B run per run directory, taken up again by a resumed run.
+
+    Raises:
+        UserError: the package is not installed.
+    """
 
     def __init__(self, options: WandbOptions, context: LoggerContext) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise UserError(
+                "the logger 'wandb' needs a package: pip install 'openwork[wandb]'"
+            ) from None
+        self._video = wandb.Video
         self._run = wandb.init(
             project=options.project,
             entity=options.entity,
@@ -36,7 +47,7 @@ class WandbLogger:
         self._run.log({**scalars, "frame": step})
 
     def video(self, step: int, path: Path) -> None:
-        self._run.log({"eval/video": wandb.Video(str(path), format="mp4"), "frame": step})
+        self._run.log({"eval/video": self._video(str(path), format="mp4"), "frame": step})
 
     def close(self) -> None:
         self._run.finish()

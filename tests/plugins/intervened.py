@@ -50,7 +50,9 @@ STREAM_CNN = StreamCnnOptions((4, 6), (5, 3), (3, 1), 10, sparse_init=SparseInit
 STREAM = EnvironmentSpec((5,), 3, time_input=True)
 CHOICES = EnvironmentSpec((5,), 4, discrete=True, time_input=True)
 
-KINDS: dict[str, tuple[str, Any, str, Any, EnvironmentSpec, str, Any]] = {
+Recipe = tuple[str, Any, str, Any, EnvironmentSpec, str, Any]
+"""Names and options of loss, network and optimizer; between the last two the environment."""
+KINDS: dict[str, Recipe] = {
     "sac": ("sac", SACOptions(critics=2), "simba", SIMBA, STATE, "adamw", AdamWOptions()),
     "mlp": ("sac", SACOptions(critics=2), "mlp", MLP, STATE, "adamw", AdamWOptions()),
     "ddpg": ("ddpg", DDPGOptions(), "simba", SIMBA, STATE, "adamw", AdamWOptions()),
@@ -103,7 +105,7 @@ class HalfOfEach:
 
 
 def make_agent(
-    kind: str,
+    kind: str | Recipe,
     *,
     masked: bool = True,
     fuse: bool = False,
@@ -113,7 +115,8 @@ def make_agent(
     count: int = 1,
 ) -> Agent:
     """An agent as an experiment wires it; ``execution`` is ``masked`` unless given."""
-    loss_name, loss_options, network_name, network_options, spec, name, options = KINDS[kind]
+    recipe = KINDS[kind] if isinstance(kind, str) else kind
+    loss_name, loss_options, network_name, network_options, spec, name, options = recipe
     torch.manual_seed(seed)
     context = NetworkContext(spec)
     networks = build(register_networks(), network_options, context, network_name)

@@ -1,0 +1,1 @@
+"""Uniform replay over rings of single frames; ``source`` is where it begins."""
