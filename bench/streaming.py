@@ -41,7 +41,7 @@ from core.plugins import load_plugins
 from core.training import experiment as assembly
 from core.training.events import Collected
 from core.training.loop import Run
-from plugins.execution import library
+from plugins.execution.online import library
 
 PRESET = Path(__file__).parents[1] / "presets" / "base" / "streaming.yaml"
 TASK = "HalfCheetah-v4"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from core.api import Command, CommandContext, Component, ExecutionContext, hookimpl
 
 if TYPE_CHECKING:
-    from plugins.execution.auto import Auto
+    from plugins.execution.auto.backend import Auto
     from plugins.execution.masked import Masked
     from plugins.execution.sparse import Sparse
 
@@ -86,13 +86,13 @@ def _build_sparse(options: SparseOptions, context: ExecutionContext) -> Sparse:
 
 
 def _build_auto(options: AutoOptions, context: ExecutionContext) -> Auto:
-    from plugins.execution.auto import Auto, setting
+    from plugins.execution.auto.backend import Auto, setting
 
     return Auto(options, setting(context.device, context.batch_size), context.chosen)
 
 
 def _build_bench_execution(options: BenchExecutionOptions, context: CommandContext) -> Command:
-    from plugins.execution.bench_command import BenchExecution
+    from plugins.execution.bench.command import BenchExecution
 
     return BenchExecution()
 

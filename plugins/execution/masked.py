@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from plugins.execution.numpy_rows import NumpyRow
+from plugins.execution.online.network import row_of
+from plugins.execution.online.numpy_rows import NumpyRow
 from plugins.execution.remasking import change_state, refresh
-from plugins.execution.rows import row_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from plugins.execution.rows import Row
+    from plugins.execution.online.network import Row
 
 
 @final
@@ -92,7 +92,7 @@ class Masked:
 
         By compiled kernels, or by NumPy where they were not built (with a warning). None
         without ``native``, and for modules that neither knows (see
-        :mod:`plugins.execution.chains`).
+        :mod:`plugins.execution.online.recognise`).
         """
         if not self._native:
             return None

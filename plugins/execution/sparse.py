@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from core.api import UserError
-from plugins.execution import kernels
-from plugins.execution.conversion import Wanted, convert, described, flatten, is_wanted
+from plugins.execution.convert import Wanted, convert, described, flatten, is_wanted
+from plugins.execution.linear import native_product
+from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
-from plugins.execution.reforming import Weight, is_compact, reformable
-from plugins.execution.sparse_linear import SparseLinear
+from plugins.execution.remask import Weight, is_compact, reformable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from plugins.execution.numpy_rows import NumpyRow
-    from plugins.execution.rows import Row
+    from plugins.execution.online.network import Row
+    from plugins.execution.online.numpy_rows import NumpyRow
 
 
 def every(name: str, shape: torch.Size, density: float) -> bool:
@@ -84,7 +84,7 @@ class Sparse:
         role = role or f"network {len(self._networks) + 1}"
         self._networks[role], self._masked[role] = module, list(masks)
         if compact and self._native and next(module.parameters()).is_cpu:
-            _warn_of(kernels.available())
+            _warn_of(native_product.available())
         return module
 
     def constrain_gradients(
@@ -175,7 +175,7 @@ class Sparse:
 
     def report(self) -> Mapping[str, Any]:
         """How the products are done, and of every masked parameter how it is stored."""
-        missing = kernels.available() if self._native else "were not asked for"
+        missing = native_product.available() if self._native else "were not asked for"
         return {
             "backend": "sparse",
             "product": "native" if missing is None else f"densified: compiled kernels {missing}",
@@ -215,7 +215,7 @@ def _expect_names(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 def expect_kernels(device: torch.device) -> None:
     """Raise UserError unless the compiled kernels can be used on ``device``."""
-    missing = kernels.available()
+    missing = native_product.available()
     if missing is not None:
         raise UserError(
             f"execution: product: native needs compiled kernels, which {missing}. Install a C++ "

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plugins.execution import library
+from plugins.execution.online import library
 from plugins.losses import noise
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def built(tmp_path_factory):
         pytest.skip("no C++ compiler")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extensions = project["tool"]["setuptools"]["ext-modules"]
-    (extension,) = [e for e in extensions if e["name"] == "plugins.execution._rows"]
+    (extension,) = [e for e in extensions if e["name"] == "plugins.execution._online"]
     file = tmp_path_factory.mktemp("native") / "rows.so"
     flags = [*extension["extra-compile-args"], "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     sources = [ROOT / source for source in extension["sources"]]

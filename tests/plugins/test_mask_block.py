@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.api import OptionError, UserError
-from plugins.execution.structure import BlockStructure, Structure
+from plugins.execution.pattern.tiled_csr import BlockStructure, Structure
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
 from plugins.masks.static import BlockOptions
 from tests.plugins.mask_schemes import KERNELS, SMALL, best, build, count, drawn, rng, weights

@@ -14,7 +14,7 @@ import yaml
 from core.cli import main
 from core.config import load, resolve
 from core.plugins import load_plugins
-from plugins.execution import library
+from plugins.execution.online import library
 from tests.conftest import PRESETS
 from tests.pages import blocks, text
 

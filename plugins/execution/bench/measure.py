@@ -1,0 +1,185 @@
+"""What ``bench-execution`` measures: a SimBa block in every form, on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor, nn
+
+from core.api import in_turn
+from plugins.execution.auto import machine
+from plugins.execution.auto.rule import LayerShape
+from plugins.execution.auto.trials import draw
+from plugins.execution.bench.timing import Way, ratios, take_turns
+from plugins.execution.linear import native_product
+from plugins.execution.sparse import Sparse
+
+if TYPE_CHECKING:
+    from plugins.execution.auto.rule import Choice
+
+DENSE, PRODUCT, MEDIUM = "dense", "weight x mask", "dense, bfloat16"
+SPARSE, BLOCKS, DENSIFIED = "sparse", "sparse blocks", "densified"
+EXPANSION = 4
+"""Inner width of a block over its outer width."""
+
+Choose = Callable[[tuple[LayerShape, ...], int], "Choice"]
+"""Of layers that run one after the other, and rows of a batch."""
+Key = tuple[float | None, str]
+"""Sparsity (None: any) and form."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure."""
+
+    widths: tuple[int, ...] = (512, 1024)
+    sparsities: tuple[float, ...] = (0.8, 0.9, 0.95)
+    batch: int = 256
+    blocks: bool = False
+    """Masks of whole 16 x 16 blocks too."""
+    seconds: float = 20.0
+    """Process CPU time for one width, building left out."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One form of the block, measured; ratios are lower quartile, median, upper quartile."""
+
+    width: int
+    sparsity: float | None
+    """None: of any."""
+    form: str
+    seconds: float
+    """Process CPU time of a forward and backward pass, median."""
+    than_dense: tuple[float, float, float]
+    """How many times faster than the dense block."""
+    than_product: tuple[float, float, float]
+    """How many times faster than the block that multiplies weights by masks."""
+    choice: Choice | None = None
+    """What ``auto`` does with such layers."""
+
+
+@final
+class Block(nn.Module):
+    """``x + W2 relu(W1 LN(x) + b1) + b2`` (SimBa), ``[B, width] -> [B, width]``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.expand: nn.Module = nn.Linear(width, EXPANSION * width)
+        self.activation = nn.ReLU()
+        self.contract: nn.Module = nn.Linear(EXPANSION * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + in_turn(self.norm(x), self.expand, self.activation, self.contract)
+
+
+@final
+class Product(nn.Module):
+    """A linear layer that multiplies its weight by a mask, as published code does."""
+
+    def __init__(self, linear: nn.Module, mask: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.get_parameter("weight"), linear.get_parameter("bias")
+        self.mask = mask.to(self.weight.dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight * self.mask, self.bias)
+
+
+def measure(
+    plan: Plan, choose: Choose, told: Callable[[int, float], object] = lambda width, share: None
+) -> Iterator[Line]:
+    """Every width in turn; ``told`` hears which one it is at, and what share of it is done."""
+    for width in plan.widths:
+        ways = dict(_ways(plan, width))
+        names = {str(key): way for key, way in ways.items()}
+        times = take_turns(names, plan.seconds, told=partial(told, width))
+        for sparsity, form in ways:
+            name, dense, product = map(str, ((sparsity, form), (None, DENSE), (None, PRODUCT)))
+            yield Line(
+                width,
+                sparsity,
+                form,
+                median(times[name]),
+                ratios(times, dense, name),
+                ratios(times, product, name),
+                _choice(plan, width, (sparsity, form), choose),
+            )
+
+
+def _choice(plan: Plan, width: int, key: Key, choose: Choose) -> Choice | None:
+    sparsity, form = key
+    if sparsity is None or form not in (SPARSE, BLOCKS):
+        return None
+    return choose(tuple(_shapes(width, sparsity, form == BLOCKS).values()), plan.batch)
+
+
+def _shapes(width: int, sparsity: float, blocks: bool = False) -> dict[str, LayerShape]:
+    inner, density = EXPANSION * width, 1 - sparsity
+    return {
+        "expand.weight": LayerShape(inner, width, density, blocks),
+        "contract.weight": LayerShape(width, inner, density, blocks),
+    }
+
+
+def _ways(plan: Plan, width: int) -> Iterator[tuple[Key, Way]]:
+    """The forms to compare, dense first."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(plan.batch, width, generator=generator, requires_grad=True)
+    gradient = torch.randn(plan.batch, width, generator=generator)
+    dense = Block(width)
+    once = partial(_pass, x=x, gradient=gradient)
+    yield (None, DENSE), partial(once, dense)
+    masks = _masks(width, plan.sparsities[0], generator)
+    yield (None, PRODUCT), partial(once, _multiplied(dense, masks))
+    if machine.matrix_units():
+        yield (None, MEDIUM), partial(_in_bfloat16, partial(once, dense))
+    for sparsity in plan.sparsities:
+        masks = _masks(width, sparsity, generator)
+        if native_product.available() is None:
+            yield (sparsity, SPARSE), partial(once, _compact(dense, masks))
+            if plan.blocks:
+                blocks = _masks(width, sparsity, generator, blocks=True)
+                yield (sparsity, BLOCKS), partial(once, _compact(dense, blocks))
+        yield (sparsity, DENSIFIED), partial(once, _compact(dense, masks, product="densified"))
+
+
+def _masks(
+    width: int, sparsity: float, generator: torch.Generator, blocks: bool = False
+) -> dict[str, Tensor]:
+    shapes = _shapes(width, sparsity, blocks)
+    return {name: draw(shape, generator) for name, shape in shapes.items()}
+
+
+def _multiplied(block: Block, masks: dict[str, Tensor]) -> Block:
+    """Over the same weights."""
+    product = Block(1)
+    product.norm = block.norm
+    product.expand = Product(block.expand, masks["expand.weight"])
+    product.contract = Product(block.contract, masks["contract.weight"])
+    return product
+
+
+def _compact(block: Block, masks: dict[str, Tensor], product: str = "native") -> nn.Module:
+    """A copy that stores what is kept."""
+    return Sparse(product=product).attach(deepcopy(block), masks)
+
+
+def _pass(block: nn.Module, x: Tensor, gradient: Tensor) -> None:
+    torch.autograd.grad(block(x), [x, *block.parameters()], gradient)
+
+
+def _in_bfloat16(way: Way) -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        way()
+    finally:
+        torch.set_float32_matmul_precision(before)

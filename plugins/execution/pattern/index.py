@@ -1,0 +1,244 @@
+"""What the index structures have in common: identity, orders of the values, immutability."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NoReturn, Self
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+from plugins.execution.pattern import order
+
+_numbers = itertools.count(1)
+_living: WeakValueDictionary[int, Indexed] = WeakValueDictionary()
+
+
+class SparseLayer(ctypes.Structure):
+    """What a kernel is told of a structure; ``struct SparseLayer`` of the native sources."""
+
+    _fields_ = (
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("count", ctypes.c_int64),
+        ("kind", ctypes.c_int64),
+        ("panel", ctypes.c_int64),
+        ("block", ctypes.c_int64),
+        ("starts", ctypes.c_void_p),
+        ("columns", ctypes.c_void_p),
+        ("t_starts", ctypes.c_void_p),
+        ("t_rows", ctypes.c_void_p),
+        ("t_places", ctypes.c_void_p),
+    )
+
+
+class Indexed(ABC):
+    """Which entries of a matrix ``[N, K]`` are kept, and in which order their values lie.
+
+    Never changed once made, so that all copies of a layer share one: a deep copy is the
+    structure itself, a pickled one comes back as an equal one and is validated first.
+    Tensors cannot be frozen; those given are copied, and writing into the structure's own is
+    noticed by :attr:`address` and :meth:`validate` (unless done through NumPy).
+    """
+
+    kind: ClassVar[int]
+    """How kernels tell structures apart: 0 panels, 1 blocks of 16."""
+    dtypes: ClassVar[Mapping[str, torch.dtype]]
+    """Of its tensors, by name."""
+    shape: torch.Size
+    """``[N, K]``: outputs, inputs."""
+    nnz: int
+    """Kept entries."""
+    panel: int
+    """Columns of a panel."""
+    block: int
+    """Rows of a row block."""
+    number: int
+    """Names the structure within this process (:func:`by_number`)."""
+    starts: Tensor
+    columns: Tensor
+    t_starts: Tensor
+    t_rows: Tensor
+    t_places: Tensor
+
+    _tensors: tuple[Tensor, ...]
+    _expected: int
+    _layer: SparseLayer
+    _address: int
+
+    def _settle(
+        self, shape: tuple[int, int], nnz: int, tiles: tuple[int, int], tensors: dict[str, Tensor]
+    ) -> None:
+        """Take, once and for all, what it consists of; ``tiles`` are ``(panel, block)``."""
+        layer = SparseLayer(*shape, nnz, self.kind, *tiles)
+        for name, tensor in tensors.items():
+            setattr(layer, name, tensor.data_ptr())
+        number = next(_numbers)
+        self.__dict__.update(
+            tensors,
+            shape=torch.Size(shape),
+            nnz=nnz,
+            panel=tiles[0],
+            block=tiles[1],
+            number=number,
+            _tensors=tuple(tensors.values()),
+            _expected=_versions(tensors.values()),
+            _layer=layer,
+            _address=ctypes.addressof(layer),
+        )
+        _living[number] = self
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"a structure does not change, nor does its {name}")
+
+    @property
+    def address(self) -> int:
+        """Where kernels find :class:`SparseLayer`, for as long as this object lives.
+
+        Raises:
+            ValueError: a tensor of the structure was written into.
+        """
+        self._expect_unchanged()
+        return self._address
+
+    def _expect_unchanged(self) -> None:
+        if _versions(self._tensors) != self._expected:
+            raise ValueError(f"{self}: a tensor of it was written into after it was made")
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the index, without values."""
+        return sum(tensor.nbytes for tensor in self._tensors)
+
+    @property
+    def density(self) -> float:
+        """Share of entries that are kept, in [0, 1]."""
+        return self.nnz / self.shape.numel()
+
+    # --- orders -------------------------------------------------------------------------
+
+    @abstractmethod
+    def positions(self) -> Tensor:
+        """``[nnz]`` int64: the place of every value in the matrix, flat and row-major."""
+
+    @abstractmethod
+    def ranks(self) -> Tensor:
+        """``[nnz]`` int64: the place of every value among all in row-major order."""
+
+    @abstractmethod
+    def _validate(self, arrays: Mapping[str, Any]) -> None: ...
+
+    def to_portable(self, values: Tensor) -> Tensor:
+        """``[..., nnz]`` in this structure's order to row-major order, ``matrix[mask]``."""
+        self._expect(values, (self.nnz,))
+        return order.scattered(values, self.ranks(), self.nnz)
+
+    def from_portable(self, values: Tensor) -> Tensor:
+        """``[..., nnz]`` in row-major order to this structure's."""
+        self._expect(values, (self.nnz,))
+        return order.gathered(values, self.ranks())
+
+    def expanded(self, values: Tensor) -> Tensor:
+        """``[..., nnz]`` to ``[..., N, K]``, zero elsewhere."""
+        self._expect(values, (self.nnz,))
+        flat = order.scattered(values, self.positions(), self.shape.numel())
+        return flat.view(*flat.shape[:-1], *self.shape)
+
+    def compacted(self, matrix: Tensor) -> Tensor:
+        """``[..., N, K]`` to its kept entries ``[..., nnz]``."""
+        self._expect(matrix, self.shape)
+        return order.gathered(matrix.flatten(-2), self.positions())
+
+    def mask(self) -> Tensor:
+        """``[N, K]`` bool, True where an entry is kept."""
+        return self.expanded(torch.ones(self.nnz, dtype=torch.bool))
+
+    def carrying(self, new: Indexed) -> Callable[[Tensor], Tensor]:
+        """What brings ``[..., nnz]`` into the order of ``new``, zero if not kept here.
+
+        Nothing of the size of the matrix is made.
+
+        Raises:
+            ValueError: ``new`` is of another shape.
+        """
+        new.expect(self.shape, new.nnz)
+        return order.carrying(self, new)
+
+    # --- checks -------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raise ValueError, naming what is wrong, unless it is sound in every entry."""
+        self._expect_unchanged()
+        self._validate({name: getattr(self, name).numpy() for name in self.dtypes})
+
+    def expect(self, shape: tuple[int, ...], count: int) -> None:
+        """Raise ValueError unless it is the structure of ``count`` weights of such a matrix."""
+        if tuple(shape) != tuple(self.shape):
+            raise ValueError(f"{self} is another layer's: this one has shape {list(shape)}")
+        if count != self.nnz:
+            raise ValueError(f"{self} is another layer's: this one has {count} weights")
+
+    def _expect(self, tensor: Tensor, shape: tuple[int, ...]) -> None:
+        if tuple(tensor.shape[-len(shape) :]) != tuple(shape):
+            wanted = ", ".join(map(str, shape))
+            raise ValueError(f"{self} needs [..., {wanted}], got {list(tensor.shape)}")
+
+    def equals(self, other: object) -> bool:
+        """Whether ``other`` keeps the same entries, and orders them alike."""
+        return other is self or (
+            isinstance(other, type(self))
+            and (self.shape, self.panel, self.block) == (other.shape, other.panel, other.block)
+            and all(map(torch.equal, self._tensors, other._tensors))
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        return f"{type(self).__name__}({rows} x {columns}, {self.nnz} kept)"
+
+
+def reduced(
+    structure: Indexed, *first: Any
+) -> tuple[Callable[..., Indexed], tuple[type[Indexed], tuple[Any, ...], dict[str, Any]]]:
+    """How it is pickled: arguments of its class, the tensors as arrays.
+
+    PyTorch cannot unpickle tensors of uint16.
+    """
+    arrays = {name: getattr(structure, name).numpy() for name in structure.dtypes}
+    return restored, (type(structure), first, arrays)
+
+
+def restored(
+    kind: Callable[..., Indexed], first: tuple[Any, ...], arrays: Mapping[str, Any]
+) -> Indexed:
+    """Undo :func:`reduced`; validated like any that is made of given tensors."""
+    return kind(*first, {name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def by_number(number: int) -> Indexed:
+    """The structure of this number.
+
+    Raises:
+        ValueError: there is none, or none any more, in this process.
+    """
+    structure = _living.get(int(number))
+    if structure is None:
+        raise ValueError(f"no structure has the number {int(number)} in this process")
+    return structure
+
+
+def _versions(tensors: Iterable[Tensor]) -> int:
+    """Rises with every operation that writes into one of them."""
+    total = 0
+    for tensor in tensors:
+        total += tensor._version
+    return total

@@ -1,0 +1,116 @@
+"""Which entries of a matrix are kept, one by one: rows of short column numbers, in panels.
+
+An activation of 64 to 256 features fits the nearest cache, so a matrix is cut into panels of
+so many columns, and within one a column number takes a byte. Rows are cut into blocks, for the
+same in the backward pass. Values lie by panel, then row, then column, so that a tile (a panel
+of a row block) is one stretch of them, and the transposed index finds a value by its place in
+its tile, which takes two bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plugins.execution.pattern.blocks16 import BlockStructure
+from plugins.execution.pattern.index import Indexed, by_number, reduced
+from plugins.execution.pattern.validate import validate_panels, validated_copy
+
+__all__ = ["BlockStructure", "Structure", "by_number", "tile_sizes"]
+
+
+def tile_sizes(density: float, outputs: int, inputs: int) -> tuple[int, int]:
+    """``(panel, block)`` for a matrix of this density: the sparser, the larger.
+
+    A tile's activations fit the first or second cache, and its rows have a dozen entries or more.
+    """
+    size = 128 if density > 0.07 else 256
+    return size, size
+
+
+@final
+class Structure(Indexed):
+    """Kept entries of a matrix ``[N, K]`` in panels and row blocks.
+
+    ``P = ceil(K / panel)`` panels, ``R = ceil(N / block)`` row blocks; all tensors are
+    contiguous and on the CPU:
+
+    - ``starts`` int32 ``[P, N + 1]``: row i has in panel p the entries from ``starts[p, i]``
+      to ``starts[p, i + 1]``;
+    - ``columns`` uint8 ``[nnz]``: column within the panel;
+    - ``t_starts`` int32 ``[R, K + 1]``: column k has in row block r the entries from
+      ``t_starts[r, k]`` to ``t_starts[r, k + 1]`` of the transposed index;
+    - ``t_rows`` uint8 ``[nnz]``: row within the row block;
+    - ``t_places`` uint16 ``[nnz]``: which of its tile's values it is; that of the whole is
+      ``starts[k // panel, r * block] + t_places``.
+    """
+
+    kind = 0
+    dtypes: ClassVar = {
+        "starts": torch.int32,
+        "columns": torch.uint8,
+        "t_starts": torch.int32,
+        "t_rows": torch.uint8,
+        "t_places": torch.uint16,
+    }
+
+    def __init__(
+        self, shape: tuple[int, int], panel: int, block: int, tensors: dict[str, Tensor]
+    ) -> None:
+        """From ``tensors`` by the names above; they are copied, and checked in every entry.
+
+        Raises:
+            ValueError: something in them is wrong; the message says what.
+        """
+        copies = validated_copy(tensors, self.dtypes)
+        validate_panels(shape, panel, block, {n: t.numpy() for n, t in copies.items()})
+        self._settle(shape, copies["columns"].numel(), (panel, block), copies)
+
+    @classmethod
+    def _trusted(
+        cls, shape: tuple[int, int], panel: int, block: int, tensors: dict[str, Tensor]
+    ) -> Structure:
+        """Of tensors that were made for it, neither copied nor checked."""
+        new = cls.__new__(cls)
+        new._settle(shape, tensors["columns"].numel(), (panel, block), tensors)
+        return new
+
+    @staticmethod
+    def from_mask(mask: Tensor) -> Structure | BlockStructure:
+        """Of a bool tensor ``[N, K]``; whole blocks of 16 x 16 are recognised.
+
+        Made by row blocks: what is needed meanwhile is some times the memory of one.
+        """
+        from plugins.execution.pattern.build import structure_of
+
+        return structure_of(mask)
+
+    def _validate(self, arrays: Mapping[str, Any]) -> None:
+        outputs, inputs = self.shape
+        validate_panels((outputs, inputs), self.panel, self.block, arrays)
+
+    def positions(self) -> Tensor:
+        """``[nnz]`` int64: the place of every value in the matrix, flat and row-major."""
+        starts = self.starts.numpy()
+        rows, inputs = self.shape
+        firsts = np.arange(len(starts))[:, None] * self.panel + np.arange(rows) * inputs
+        spread = np.repeat(firsts.ravel(), np.diff(starts).ravel())
+        spread += self.columns.numpy()
+        return torch.from_numpy(spread)
+
+    def ranks(self) -> Tensor:
+        """``[nnz]`` int64: the place of every value among all in row-major order."""
+        starts = self.starts.numpy()
+        counts = np.diff(starts)
+        by_row = counts.T.ravel()
+        firsts = (np.cumsum(by_row) - by_row).reshape(counts.T.shape).T
+        spread = np.repeat((firsts - starts[:, :-1]).ravel(), counts.ravel())
+        spread += np.arange(self.nnz)
+        return torch.from_numpy(spread)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return reduced(self, tuple(self.shape), self.panel, self.block)

@@ -1,0 +1,108 @@
+"""What other masks do to the layers of networks that are being trained: entries, and forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, final
+
+from torch import Tensor, nn
+
+from plugins.execution.convert import compact_like, convertible, dense_like, give, replaced
+from plugins.execution.linear.sparse_linear import SparseLinear
+from plugins.execution.pattern import order
+from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.remasking import change_state
+
+if TYPE_CHECKING:
+    import torch
+
+    from plugins.execution.pattern.index import Indexed
+
+Change = Callable[[Tensor], Tensor]
+"""A weight, or what is remembered of it with leading dimensions, from one form to another."""
+
+
+def reformable(networks: Sequence[nn.Module], name: str) -> bool:
+    """Whether the weight ``name`` may change its form in all of these networks.
+
+    A network that is a layer itself keeps its form: whoever has it would not find out.
+    """
+    return "." in name and all(convertible(network, name) for network in networks)
+
+
+def is_compact(network: nn.Module, name: str) -> bool:
+    """Whether the parameter ``name`` is stored compactly."""
+    path, _, attribute = name.rpartition(".")
+    return attribute == "weight" and isinstance(network.get_submodule(path), SparseLinear)
+
+
+@final
+class Weight:
+    """One weight of a network and of its copies.
+
+    The parameter objects stay, with other data, so that optimizers know them; gradients that
+    they hold are dropped. What optimizers remember of them goes where they go.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        name: str,
+        optimizers: Sequence[torch.optim.Optimizer],
+    ) -> None:
+        self._networks, self._optimizers = networks, optimizers
+        path = name.rpartition(".")[0]
+        self._layers = [network.get_submodule(path) for network in networks]
+
+    def store(self, mask: Tensor, **options: bool) -> None:
+        """Make it compact with this mask, whatever it is now; what begins to live is zero.
+
+        ``options`` are :class:`SparseLinear`'s, for layers that are dense.
+        """
+        structure = Structure.from_mask(mask)
+        self._change(lambda layer: _storing(layer, structure))
+        for network, layer in zip(self._networks, self._layers, strict=True):
+            if isinstance(layer, SparseLinear):
+                layer.restructure(structure)
+            else:
+                replaced(network, layer, compact_like(layer, structure, **options))
+
+    def expand(self) -> None:
+        """Make it dense, zero where it was removed."""
+        self._change(_expanding)
+        for network, layer in zip(self._networks, self._layers, strict=True):
+            replaced(network, layer, dense_like(layer))
+
+    def _change(self, changing: Callable[[nn.Module], Change]) -> None:
+        made: dict[int, Change] = {}  # copies share a structure: where entries go is found once
+        for layer in self._layers:
+            key = layer.structure.number if isinstance(layer, SparseLinear) else 0
+            if key not in made:
+                made[key] = changing(layer)
+            weight = layer.get_parameter("weight")
+            change_state(self._optimizers, weight, made[key])
+            weight.grad = None
+            give(weight, made[key](weight.data))
+
+
+def _storing(layer: nn.Module, structure: Indexed) -> Change:
+    """From the form that ``layer`` has to the order of ``structure``."""
+    if isinstance(layer, SparseLinear):
+        return layer.structure.carrying(structure)
+    structure.expect(layer.get_parameter("weight").shape, structure.nnz)
+    places = structure.positions()
+    return lambda matrix: order.gathered(matrix.flatten(-2), places)
+
+
+def _expanding(layer: nn.Module) -> Change:
+    """From the form that ``layer`` has to matrices."""
+    if not isinstance(layer, SparseLinear):
+        return lambda matrix: matrix
+    structure = layer.structure
+    places = structure.positions()
+
+    def expanded(values: Tensor) -> Tensor:
+        flat = order.scattered(values, places, structure.shape.numel())
+        return flat.view(*values.shape[:-1], *structure.shape)
+
+    return expanded
