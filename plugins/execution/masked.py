@@ -17,7 +17,14 @@ from plugins.execution.remasking import change_state, refresh
 if TYPE_CHECKING:
     from torch import nn
 
+    from core.api import ExecutionContext
     from plugins.execution.online.network import Row
+    from plugins.execution.options import MaskedOptions
+
+
+def build(options: MaskedOptions, context: ExecutionContext) -> Masked:
+    """The backend of a preset."""
+    return Masked(native=options.native)
 
 
 @final

@@ -19,8 +19,22 @@ from plugins.execution.remask import Weight, is_compact, reformable
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from core.api import ExecutionContext
     from plugins.execution.online.network import Row
     from plugins.execution.online.numpy_rows import NumpyRow
+    from plugins.execution.options import SparseOptions
+
+
+def build(options: SparseOptions, context: ExecutionContext) -> Sparse:
+    """The backend of a preset.
+
+    Raises:
+        UserError: compiled kernels are asked for, and cannot be used.
+    """
+    if options.product == "native":
+        expect_kernels(context.device)
+    bf16 = options.precision == "bfloat16"
+    return Sparse(product=options.product, bf16=bf16, rows=options.native)
 
 
 def every(name: str, shape: torch.Size, density: float) -> bool:

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final, get_args
 
 import torch
@@ -22,8 +23,8 @@ from plugins.execution.sparse import Sparse
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from core.api import OnlineNetwork
-    from plugins.execution import AutoOptions
+    from core.api import ExecutionContext, OnlineNetwork
+    from plugins.execution.options import AutoOptions
 
 Decide = Callable[[tuple[str, ...], tuple[LayerShape, ...]], Choice]
 """The form of layers that run one after the other, by the names of their weights and shapes."""
@@ -37,24 +38,10 @@ def setting(device: torch.device, batch: int) -> Setting:
     return Setting(batch, device=device.type, missing=missing, matrix_units=machine.fast_dense())
 
 
-def choose(chain: tuple[LayerShape, ...], where: Setting, *, trials: bool = True) -> Choice:
-    """The form for layers that run one after the other: by rule, or by a trial.
-
-    Without ``trials`` the likelier one where the rule is unsure.
-    """
-    choice = rule.by_rule(chain, where)
-    if choice is not None:
-        return choice
-    if not trials:
-        return rule.by_guess(chain, where)
-    from plugins.execution.auto.trials import trial
-
-    return rule.by_trial(chain, where, trial(chain, where.batch))
-
-
-def choose_here(chain: tuple[LayerShape, ...], batch: int) -> Choice:
-    """The form on this machine's CPU, as it is set now."""
-    return choose(chain, setting(torch.device("cpu"), batch))
+def build(options: AutoOptions, context: ExecutionContext) -> Auto:
+    """The backend for this machine, as it is set now."""
+    where = setting(context.device, context.batch_size)
+    return Auto(where, context.chosen, native=options.native)
 
 
 @dataclass
@@ -78,21 +65,26 @@ class Auto:
     """``sparse`` for the layers where it is faster, ``masked`` for others.
 
     Implements ``Execution``. Choices are made when a network is attached, and anew when its
-    masks change: then without trials, by the rule or the likelier form. Where layers are about
-    as dense as they were at first, the first choice holds. So what is chosen follows from the
-    first choices and the masks in force alone, and a resumed run, which has both, chooses as
-    the one that was stopped had.
+    masks change. Where layers are about as dense as they were at first, the first choice holds.
+    So what is chosen follows from the first choices and the masks in force alone, and a resumed
+    run, which has both, chooses as the one that was stopped had.
     """
 
-    def __init__(self, options: AutoOptions, where: Setting, before: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        where: Setting,
+        before: Mapping[str, Any] = MappingProxyType({}),
+        *,
+        native: bool = True,
+    ) -> None:
         """A backend without networks yet; ``before`` is what an earlier process reported."""
-        self._trials, self._native = options.trials, options.native
+        self._native = native
         self._where = where
         self._before = _usable(before, where)
         self._attached: list[_Attached] = []
         self._layers: dict[str, dict[str, Any]] = {}
         self._compact: set[str] = set()
-        self._backend = Sparse(rows=options.native, wanted=self._wanted)
+        self._backend = Sparse(rows=native, wanted=self._wanted)
 
     def attach(self, module: nn.Module, masks: Mapping[str, Tensor], role: str = "") -> nn.Module:
         """Choose, and put the masks in force.
@@ -104,7 +96,7 @@ class Auto:
         attached = _Attached(module, role, where, {})
 
         def decide(names: tuple[str, ...], chain: tuple[LayerShape, ...]) -> Choice:
-            choice = self._before_of(role, names) or self._choose(chain, where, self._trials)
+            choice = self._before_of(role, names) or self._choose(chain, where)
             attached.first[names] = chain, choice
             return choice
 
@@ -129,7 +121,7 @@ class Auto:
 
         def decide(names: tuple[str, ...], chain: tuple[LayerShape, ...]) -> Choice:
             known = attached.again(names, chain)
-            return known or self._choose(chain, attached.where, trials=False)
+            return known or self._choose(chain, attached.where)
 
         own = {name for name, _ in networks[0].named_parameters()}
         suits = partial(self._backend.reformable, networks)
@@ -156,12 +148,12 @@ class Auto:
         found = [self._before.get(_title(role, name)) for name in names]
         return found[0] if len(set(found)) == 1 else None
 
-    def _choose(self, chain: tuple[LayerShape, ...], where: Setting, trials: bool) -> Choice:
+    def _choose(self, chain: tuple[LayerShape, ...], where: Setting) -> Choice:
         if where.missing is not None and where.device == "cpu":
-            otherwise = rule.by_rule(chain, replace(where, missing=None))
-            if otherwise is None or otherwise.form == "compact":
+            otherwise = rule.choose(chain, replace(where, missing=None))
+            if otherwise.form == "compact":
                 _warn_of(where.missing)
-        return choose(chain, where, trials=trials)
+        return rule.choose(chain, where)
 
     def constrain_gradients(
         self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor]

@@ -43,12 +43,6 @@ def description() -> dict[str, Any]:
     }
 
 
-def question(*parts: str) -> str:
-    """A key of the cache: what is asked, and all that the answer hangs on besides."""
-    surroundings = (f"{name} {value}" for name, value in description().items())
-    return ", ".join((*surroundings, *parts))
-
-
 def _of_cpuinfo(field: str) -> str:
     """A field of the first processor's entry, empty where there is none."""
     try:

@@ -1,10 +1,11 @@
-"""Which masked layers are worth storing compactly: a rule, and where it is unsure.
+"""Which masked layers are worth storing compactly: by shape, density, batch and processor.
 
-The rule's limits are from measurements of two linear layers with a ReLU between them, forward
-and backward, over densities, widths and batches (``python -m core bench-execution`` makes them
-for the machine at hand). Up to the sure densities compact layers won wherever the width and the
-batch sufficed, above the hopeless ones they gained next to nothing anywhere; between them a trial
-decides.
+Nothing is measured when a run starts, so that the same run chooses the same again. The limits
+are from measurements of two linear layers with a ReLU between them, forward and backward, over
+densities, widths and batches (``python -m core bench-execution`` makes them for the machine at
+hand). Up to the sure densities compact layers won wherever the width and the batch sufficed,
+above the hopeless ones they gained next to nothing anywhere; between them the likelier form is
+chosen.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ from plugins.execution.pattern.build import is_blocks
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from plugins.execution.auto.cache import Timing
-
 Form = Literal["compact", "masked"]
 
 NARROW = 64
@@ -34,15 +33,13 @@ ROW_DENSITY, ROW_DENSITY_LARGE = 0.25, 0.5
 LARGE = 1 << 20
 """Weights that are read from memory: there their bytes count, and not the arithmetic."""
 SURE_WIDTH, SURE_BATCH = 256, 32
-TIE = 0.97
-"""A trial's ratio, masked over compact, from which on layers are compact."""
 GUESS_SIZE = 4096
-"""Where nothing may be measured: compact from this width times batch on."""
+"""Where the rule is unsure: compact from this width times batch on."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Densities between which a trial decides, and the one to go by without a trial."""
+    """Densities between which the rule is unsure, and the one to go by there."""
 
     sure: float
     guess: float
@@ -97,8 +94,8 @@ class Choice:
     reason: str
 
 
-def by_rule(chain: tuple[LayerShape, ...], setting: Setting) -> Choice | None:
-    """The choice for layers that run one after the other; None where only a trial can tell."""
+def choose(chain: tuple[LayerShape, ...], setting: Setting) -> Choice:
+    """The form of layers that run one after the other."""
     if setting.device != "cpu":
         return Choice("masked", f"on {setting.device}: the kernels are for the CPU")
     if setting.missing is not None:
@@ -109,7 +106,7 @@ def by_rule(chain: tuple[LayerShape, ...], setting: Setting) -> Choice | None:
     return _batch(density, width, setting.batch, _limits(chain, setting))
 
 
-def _batch(density: float, width: int, batch: int, limits: Limits) -> Choice | None:
+def _batch(density: float, width: int, batch: int, limits: Limits) -> Choice:
     if width < NARROW:
         return Choice("masked", f"width {width} is below {NARROW}: overheads outweigh products")
     if density > limits.hopeless:
@@ -123,28 +120,10 @@ def _batch(density: float, width: int, batch: int, limits: Limits) -> Choice | N
             f"density {density:.2g} is at most {limits.sure:g}, at width {width} "
             f"(at least {SURE_WIDTH}) and batch {batch} (at least {SURE_BATCH})",
         )
-    return None
-
-
-def by_guess(chain: tuple[LayerShape, ...], setting: Setting) -> Choice:
-    """The likelier choice where the rule is unsure and nothing may be measured."""
-    density, width, guess = density_of(chain), width_of(chain), _limits(chain, setting).guess
-    large = width * setting.batch >= GUESS_SIZE
     return Choice(
-        "compact" if density <= guess and large else "masked",
-        f"density {density:.2g}, width {width}, batch {setting.batch}: not measured; compact is "
-        f"likelier faster up to density {guess:g}, from width times batch {GUESS_SIZE} on",
-    )
-
-
-def by_trial(chain: tuple[LayerShape, ...], setting: Setting, timing: Timing) -> Choice:
-    """What a trial says; a tie is compact, which needs less memory and moves fewer weights."""
-    form: Form = "compact" if timing.ratio >= TIE else "masked"
-    return Choice(
-        form,
-        f"measured at about density {density_of(chain):.2g}, width {width_of(chain)}, batch "
-        f"{setting.batch}: forward and backward in {timing.compact * 1e3:.3g} ms compact, "
-        f"{timing.masked * 1e3:.3g} ms masked",
+        "compact" if density <= limits.guess and width * batch >= GUESS_SIZE else "masked",
+        f"density {density:.2g}, width {width}, batch {batch}: not measured; compact is "
+        f"likelier faster up to density {limits.guess:g}, from width times batch {GUESS_SIZE} on",
     )
 
 

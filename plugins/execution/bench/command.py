@@ -29,6 +29,9 @@ class BenchExecution:
 
     examples = EXAMPLES
 
+    def __init__(self, options: object, context: object) -> None:
+        pass
+
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         widths = parser.add_argument("--widths", type=int, nargs="+", default=[512, 1024])
         widths.help = "of SimBa blocks, multiples of 16 (default: 512 1024)"
@@ -115,20 +118,13 @@ def _measure(plan: Plan) -> tuple[dict[str, Any], list[Line]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from plugins.execution.auto.backend import choose_here
     from plugins.execution.auto.machine import description
     from plugins.execution.bench.measure import measure
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         tasks = {width: bar.add_task(f"width {width}", total=1.0) for width in plan.widths}
-        lines = list(
-            measure(
-                plan,
-                choose_here,
-                lambda width, share: bar.update(tasks[width], completed=share),
-            )
-        )
+        lines = list(measure(plan, lambda width, share: bar.update(tasks[width], completed=share)))
     return description(), lines
 
 

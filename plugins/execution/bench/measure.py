@@ -7,29 +7,25 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from core.api import in_turn
 from plugins.execution.auto import machine
-from plugins.execution.auto.rule import LayerShape
-from plugins.execution.auto.trials import draw
+from plugins.execution.auto.backend import setting
+from plugins.execution.auto.rule import Choice, LayerShape, choose
 from plugins.execution.bench.timing import Way, ratios, take_turns
 from plugins.execution.linear import native_product
+from plugins.execution.pattern.validate import SIDE
 from plugins.execution.sparse import Sparse
-
-if TYPE_CHECKING:
-    from plugins.execution.auto.rule import Choice
 
 DENSE, PRODUCT, MEDIUM = "dense", "weight x mask", "dense, bfloat16"
 SPARSE, BLOCKS, DENSIFIED = "sparse", "sparse blocks", "densified"
 EXPANSION = 4
 """Inner width of a block over its outer width."""
 
-Choose = Callable[[tuple[LayerShape, ...], int], "Choice"]
-"""Of layers that run one after the other, and rows of a batch."""
 Key = tuple[float | None, str]
 """Sparsity (None: any) and form."""
 
@@ -94,7 +90,7 @@ class Product(nn.Module):
 
 
 def measure(
-    plan: Plan, choose: Choose, told: Callable[[int, float], object] = lambda width, share: None
+    plan: Plan, told: Callable[[int, float], object] = lambda width, share: None
 ) -> Iterator[Line]:
     """Every width in turn; ``told`` hears which one it is at, and what share of it is done."""
     for width in plan.widths:
@@ -110,15 +106,16 @@ def measure(
                 median(times[name]),
                 ratios(times, dense, name),
                 ratios(times, product, name),
-                _choice(plan, width, (sparsity, form), choose),
+                _choice(plan, width, (sparsity, form)),
             )
 
 
-def _choice(plan: Plan, width: int, key: Key, choose: Choose) -> Choice | None:
+def _choice(plan: Plan, width: int, key: Key) -> Choice | None:
     sparsity, form = key
     if sparsity is None or form not in (SPARSE, BLOCKS):
         return None
-    return choose(tuple(_shapes(width, sparsity, form == BLOCKS).values()), plan.batch)
+    layers = tuple(_shapes(width, sparsity, form == BLOCKS).values())
+    return choose(layers, setting(torch.device("cpu"), plan.batch))
 
 
 def _shapes(width: int, sparsity: float, blocks: bool = False) -> dict[str, LayerShape]:
@@ -151,11 +148,22 @@ def _ways(plan: Plan, width: int) -> Iterator[tuple[Key, Way]]:
         yield (sparsity, DENSIFIED), partial(once, _compact(dense, masks, product="densified"))
 
 
+def _draw(shape: LayerShape, generator: torch.Generator) -> Tensor:
+    """A random mask ``[outputs, inputs]`` of this density, of whole blocks where it says so."""
+    side = SIDE if shape.blocks else 1
+    rows, columns = shape.outputs // side, shape.inputs // side
+    kept = max(1, round(shape.density * rows * columns))
+    places = torch.randperm(rows * columns, generator=generator)[:kept]
+    mask = torch.zeros(rows * columns, dtype=torch.bool).index_fill_(0, places, True)
+    grid = mask.view(rows, columns)
+    return grid.repeat_interleave(side, 0).repeat_interleave(side, 1)
+
+
 def _masks(
     width: int, sparsity: float, generator: torch.Generator, blocks: bool = False
 ) -> dict[str, Tensor]:
     shapes = _shapes(width, sparsity, blocks)
-    return {name: draw(shape, generator) for name, shape in shapes.items()}
+    return {name: _draw(shape, generator) for name, shape in shapes.items()}
 
 
 def _multiplied(block: Block, masks: dict[str, Tensor]) -> Block:

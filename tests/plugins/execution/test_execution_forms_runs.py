@@ -13,8 +13,6 @@ import pytest
 from core.cli import main
 from core.training.checkpoint import read
 from core.training.loop import Run
-from plugins.execution.auto import cache, trials
-from plugins.execution.auto.cache import Timing
 from plugins.execution.linear import native_product
 from tests.conftest import PRESETS
 from tests.unit.test_command_line import same
@@ -60,20 +58,10 @@ class Steps:
 def register_masks():
     return [Component("steps", Options, lambda options, context: Steps(), "sparser in steps")]
 """
-COMPACT = Timing(masked=0.002, compact=0.001)
 
 pytestmark = pytest.mark.skipif(
     native_product.available() is not None, reason="no compiled kernels"
 )
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: Any) -> Any:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(trials, "measure", lambda chain, batch: COMPACT)
-    cache.forget()
-    yield
-    cache.forget()
 
 
 def replay(tiny: Path, execution: str) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.cli import main
-from plugins.execution.auto import cache, machine
+from plugins.execution.auto import machine
 from plugins.execution.bench import measure as benching
 from plugins.execution.bench.measure import BLOCKS, DENSE, DENSIFIED, MEDIUM, PRODUCT, SPARSE
 from plugins.execution.linear import native_product
@@ -24,14 +24,6 @@ TINY = [
     "--seconds",
     "0.05",
 ]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    cache.forget()
-    yield
-    cache.forget()
 
 
 @pytest.fixture

@@ -13,13 +13,12 @@ import pytest
 from core.cli import main
 from core.config.schema import DEFAULTS
 from core.training.loop import Run
-from plugins.execution.auto import cache, trials
-from plugins.execution.auto.cache import Timing
+from plugins.execution.auto import rule
+from plugins.execution.auto.rule import Choice
 from plugins.execution.linear import native_product
 from tests.conftest import PRESETS
 from tests.unit.test_command_line import same
 
-COMPACT, MASKED = Timing(masked=0.002, compact=0.001), Timing(masked=0.001, compact=0.002)
 WIDER = [
     "network={name: simba, actor: {width: 64, blocks: 1}, critic: {width: 64, blocks: 1}}",
     "masks=[{name: erdos_renyi, target: all, sparsity: 0.8}]",
@@ -34,21 +33,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: Any) -> Any:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    cache.forget()
-    yield
-    cache.forget()
-
-
-def trials_say(monkeypatch: Any, timing: Timing) -> None:
-    """From now on, earlier trials forgotten."""
-    monkeypatch.setattr(trials, "measure", lambda chain, batch: timing)
-    cache.forget()
-    path = cache.default_path()
-    assert path is not None
-    path.unlink(missing_ok=True)
+def always(monkeypatch: Any, form: Any) -> None:
+    """From now on the rule says this."""
+    monkeypatch.setattr(rule, "choose", lambda chain, setting: Choice(form, "because"))
 
 
 def words(preset: Path, directory: Path) -> list[str]:
@@ -81,13 +68,12 @@ def test_auto_is_the_default() -> None:
     assert DEFAULTS["execution"] == {"name": "auto"}
 
 
-@pytest.mark.parametrize(
-    ("timing", "line"), [(COMPACT, "auto: 4 compact"), (MASKED, "auto: 4 masked")]
-)
+@pytest.mark.parametrize("form", ["compact", "masked"])
 def test_the_choice_and_its_reason_are_in_the_record_and_on_the_screen(
-    tiny: Path, tmp_path: Path, monkeypatch: Any, capsys: Any, timing: Timing, line: str
+    tiny: Path, tmp_path: Path, monkeypatch: Any, capsys: Any, form: str
 ) -> None:
-    trials_say(monkeypatch, timing)
+    always(monkeypatch, form)
+    line = f"auto: 4 {form}"
     assert main(words(tiny, tmp_path / "run")) == 0
     assert f"execution: {line}\n" in capsys.readouterr().out
     written = record(tmp_path / "run")
@@ -99,18 +85,18 @@ def test_the_choice_and_its_reason_are_in_the_record_and_on_the_screen(
         for role, member in (("actor", ""), ("critic", "members.0."))
         for layer in ("expand", "contract")
     }
-    assert choices(report) == {line.rpartition(" ")[2]}
-    assert all("measured" in layer["reason"] for layer in report["layers"].values())
+    assert choices(report) == {form}
+    assert all(layer["reason"] == "because" for layer in report["layers"].values())
 
 
 def test_a_resumed_run_keeps_its_choices_bit_for_bit(
     tiny: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    trials_say(monkeypatch, COMPACT)
+    always(monkeypatch, "compact")
     assert main(words(tiny, whole)) == 0
     interrupted(monkeypatch, words(tiny, parts))
-    trials_say(monkeypatch, MASKED)
+    always(monkeypatch, "masked")
     assert main(["resume", str(parts)]) == 0
     assert same(whole, parts)
     written = record(parts)
@@ -121,9 +107,9 @@ def test_a_resumed_run_keeps_its_choices_bit_for_bit(
 def test_execution_may_be_chosen_anew_on_resume(
     tiny: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
-    trials_say(monkeypatch, COMPACT)
+    always(monkeypatch, "compact")
     interrupted(monkeypatch, words(tiny, tmp_path / "run"))
-    trials_say(monkeypatch, MASKED)
+    always(monkeypatch, "masked")
     capsys.readouterr()
     assert main(["resume", str(tmp_path / "run"), "execution=auto"]) == 0
     assert "execution: auto: 4 masked\n" in capsys.readouterr().out
@@ -135,10 +121,10 @@ def test_execution_may_be_chosen_anew_on_resume(
 def test_describe_gives_the_reasons(
     tiny: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
-    trials_say(monkeypatch, COMPACT)
+    always(monkeypatch, "compact")
     assert main(["describe", str(tiny), *WIDER]) == 0
     out = capsys.readouterr().out
-    assert "execution: auto: 4 compact\n    4 compact: measured" in out
+    assert "execution: auto: 4 compact\n    4 compact: because" in out
     assert main(["describe", str(tiny), *WIDER, "execution=masked", "--json"]) == 0
     described = json.loads(capsys.readouterr().out)
     assert described["execution"]["backend"] == "masked"
@@ -147,7 +133,7 @@ def test_describe_gives_the_reasons(
 def test_the_sizes_that_describe_gives_do_not_depend_on_the_backend(
     tiny: Path, monkeypatch: Any, capsys: Any
 ) -> None:
-    trials_say(monkeypatch, COMPACT)
+    always(monkeypatch, "compact")
     found = []
     for name in ("auto", "sparse", "masked"):
         assert main(["describe", str(tiny), *WIDER, f"execution={name}", "--json"]) == 0
