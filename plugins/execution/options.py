@@ -13,10 +13,9 @@ class MaskedOptions:
     native: bool = True
     """Run without autograd where that applies, which is one environment on the CPU with
     perceptrons or SimBa (``stream_mlp``, ``mlp``, ``simba``): the same numbers within rounding,
-    many times faster. By compiled kernels; where these were not built, dense perceptrons whose
-    norms have no parameters run on NumPy, with a warning. ``false``: the
-    phases of the update run on PyTorch, as they do everywhere else; the others are tested
-    against this."""
+    many times faster. By compiled kernels; where these were not built there is a warning, and
+    the phases of the update run on PyTorch, as they do everywhere else and with ``false``. The
+    kernels are tested against these."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from core.api import ExecutionContext
     from plugins.execution.online.network import Row
-    from plugins.execution.online.numpy_rows import NumpyRow
     from plugins.execution.options import SparseOptions
 
 
@@ -53,8 +52,7 @@ class Sparse:
     The form follows the masks that are in force, and not those of before: when they change, a
     layer gets the form that :meth:`attach` would give it, so that a run that is resumed has
     the forms of the one that was stopped. What cannot be replaced in training stays as it is:
-    a network that is one layer itself, layers that hooks watch, and those of a network that
-    runs one observation at a time by NumPy.
+    a network that is one layer itself, and layers that hooks watch.
 
     All parameters of a network are views of one vector, in the network's order.
     """
@@ -152,19 +150,15 @@ class Sparse:
 
     def _to_be_compact(self, networks: Sequence[nn.Module], name: str, mask: Tensor) -> bool:
         """Which form a weight is to have with this mask: of networks that are in use."""
-        if not self.reformable(networks, name):
+        if not reformable(networks, name):
             return is_compact(networks[0], name)
         return is_wanted(name, mask, self._wanted)
-
-    def reformable(self, networks: Sequence[nn.Module], name: str) -> bool:
-        """Whether :meth:`remask` may change how the weight ``name`` is stored."""
-        return reformable(networks, name) and not self._dense.binds_dense(networks[0])
 
     def role_of(self, network: nn.Module) -> str:
         """What a network is called that :meth:`attach` gave back."""
         return next(role for role, own in self._networks.items() if own is network)
 
-    def row(self, module: nn.Module) -> Row | NumpyRow | None:
+    def row(self, module: nn.Module) -> Row | None:
         """See :meth:`Masked.row`; None with bfloat16, which rows do not have."""
         return None if self._bf16 else self._dense.row(module)
 

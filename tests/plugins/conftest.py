@@ -52,17 +52,13 @@ def built(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def find(request):
-    """Choose what rows are made of from now on.
-
-    ``numpy``, or kernels: ``compiled`` (at their best), ``avx2`` (or less), ``plain``.
-    """
+    """Choose the kernels from now on: ``compiled`` (at their best), ``avx2`` (or less), ``plain``."""
     patch = pytest.MonkeyPatch()
     levels = {"plain": 0, "avx2": 1}
 
     def use(kind):
-        kernels = None if kind == "numpy" else request.getfixturevalue("built")
-        if kernels is not None:
-            kernels.openwork_rows_use(levels.get(kind, 99))
+        kernels = request.getfixturevalue("built")
+        kernels.openwork_rows_use(levels.get(kind, 99))
         patch.setattr(library, "rows", lambda: kernels)
 
     yield use

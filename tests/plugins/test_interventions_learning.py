@@ -41,11 +41,10 @@ def test_an_agent_goes_on_learning_and_resumes(kind, name):
     t.assert_masked(agent)
 
 
-@pytest.mark.parametrize("rows", ["compiled", "numpy"])
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize("kind", ["obgd", "adaptive", "q"])
-def test_rows_follow_an_intervention(find, kind, name, rows):
-    find(rows)
+def test_rows_follow_an_intervention(find, kind, name):
+    find("compiled")
     fused, plain = t.make_agent(kind, fuse=True), t.make_agent(kind)
     assert fused.learner._run != fused.learner.step
     live(fused.learner, 40)

@@ -174,10 +174,9 @@ def test_a_fused_life_equals_that_of_the_phases(agent):
     assert_same_life(plain, fused, 120)
 
 
-@pytest.mark.parametrize("kind", ["compiled", "numpy"])
 @pytest.mark.parametrize("agent", AGENTS)
-def test_a_life_by_the_rows_of_the_backend_equals_that_of_the_phases(find, agent, kind):
-    find(kind)
+def test_a_life_by_the_rows_of_the_backend_equals_that_of_the_phases(find, agent):
+    find("compiled")
     plain, fused = make(AGENTS[agent], fuse=False), make(AGENTS[agent], fuse=True)
     assert fused._run != fused.step
     assert_same_life(plain, fused, 300)

@@ -18,6 +18,7 @@ from plugins.execution.convert import convertible
 from plugins.execution.linear import native_product
 from plugins.execution.online import library
 from plugins.execution.online.recognise import recognise
+from plugins.execution.remask import reformable
 from plugins.execution.sparse import Sparse
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Auto:
             return known or self._choose(chain, attached.where)
 
         own = {name for name, _ in networks[0].named_parameters()}
-        suits = partial(self._backend.reformable, networks)
+        suits = partial(reformable, networks)
         self._note(attached, masks, lambda n: n in own and suits(n), decide)
         self._backend.remask(networks, masks, optimizers)
 

@@ -1,7 +1,5 @@
 """A network on one observation at a time, by the compiled kernels of ``native/online/``.
 
-:func:`row_of` makes it, or one of :mod:`plugins.execution.online.numpy_rows` where there are none.
-
 At batch one nearly all of a PyTorch step is the cost of calling operations, some hundred of
 them; here a step is three calls, and the time is that of reading the weights. A move that may
 be put off is carried out while the next forward pass reads them.
@@ -16,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from plugins.execution.online import library
-from plugins.execution.online.numpy_rows import NumpyRow
 from plugins.execution.online.program import Program
 from plugins.execution.online.recognise import Chain, agrees, recognise
 from plugins.execution.online.weights import NO_LONGER, MaskOf, Weights, fitting
@@ -25,15 +22,13 @@ PROBES = 4
 """Random observations on which a network and its row must agree."""
 
 
-def row_of(module: nn.Module, mask_of: MaskOf) -> Row | NumpyRow | None:
-    """``module`` by compiled kernels, by NumPy where there are none; None for other networks."""
+def row_of(module: nn.Module, mask_of: MaskOf) -> Row | None:
+    """``module`` by compiled kernels; None where there are none, and for other networks."""
     chain = recognise(module)
-    if chain is None:
+    kernels = library.rows() if chain is not None else None
+    if chain is None or kernels is None:
         return None
-    kernels = library.rows()
-    row = NumpyRow.of(chain, mask_of) if kernels is None else Row(module, chain, kernels, mask_of)
-    if row is None:
-        return None
+    row = Row(module, chain, kernels, mask_of)
     generator = torch.Generator().manual_seed(0)
     observations = torch.randn(PROBES, row.inputs, generator=generator)
     outputs = torch.stack([row.forward(observation).clone() for observation in observations])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import pytest
 import torch
@@ -11,11 +10,8 @@ from torch import nn
 
 from core.agent.learner import Learner
 from plugins.execution.linear.sparse_linear import SparseLinear
-from plugins.execution.masked import Masked
-from plugins.execution.online import library
-from plugins.execution.online.numpy_rows import NumpyRow
 from plugins.execution.sparse import Sparse
-from tests.plugins.pruned import BACKENDS, acted_through, compact, dense_at_first, distance
+from tests.plugins.pruned import dense_at_first
 
 torch.set_num_threads(1)
 
@@ -52,22 +48,6 @@ def test_layers_that_hooks_watch_keep_their_form() -> None:
     assert not target[2].weight[~masks["2.weight"]].any()
     with pytest.raises(KeyError, match="nowhere"):
         execution.remask([module, target], {"nowhere": masks["2.weight"]}, [])
-
-
-def test_rows_by_numpy_stay_dense(monkeypatch: Any) -> None:
-    monkeypatch.setattr(library, "rows", lambda: None)
-    found = []
-    for make in BACKENDS.values():
-        agent = dense_at_first("obgd", make(), fuse=True)
-        rows = list(
-            agent.learner.execution._rows
-            if make is Masked
-            else agent.learner.execution._dense._rows
-        )
-        assert [type(row) for row in rows] == [NumpyRow] * 2
-        found.append(acted_through(agent))
-        assert not compact(agent.loss)
-    assert distance(*found) < 1e-12
 
 
 def test_learners_without_a_fused_update_are_left_alone() -> None:

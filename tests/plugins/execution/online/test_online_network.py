@@ -1,8 +1,7 @@
-"""Rows, compiled and in NumPy, equal autograd on one observation."""
+"""Rows equal autograd on one observation."""
 
 from __future__ import annotations
 
-import warnings
 from copy import deepcopy
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from plugins.execution.masked import Masked
-from plugins.execution.online.numpy_rows import NumpyRow
 from plugins.networks.modules import Actor
 from tests.plugins.execution.online.dense_networks import (
     a_critic,
@@ -28,9 +26,9 @@ from tests.plugins.execution.online.dense_networks import (
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", params=["compiled", "plain", "numpy"])
+@pytest.fixture(scope="module", params=["compiled", "plain"])
 def kind(request, find):
-    """What runs the row: kernels at their best, those of any machine, or NumPy."""
+    """What runs the row: kernels at their best, or those of any machine."""
     find(request.param)
     return request.param
 
@@ -73,8 +71,7 @@ def test_steps_equal_autograd(kind, drawn, decay):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("other", ["plain", "numpy"])
-def test_all_kinds_agree_and_repeat(find, masked, other):
+def test_all_kinds_agree_and_repeat(find, masked):
     def run(kind):
         find(kind)
         torch.manual_seed(0)
@@ -90,7 +87,7 @@ def test_all_kinds_agree_and_repeat(find, masked, other):
             row.move(trace, 0.1 / norm)
         return outputs, trace, torch.tensor(norm)
 
-    ways = run("compiled"), run("compiled"), run(other), run(other)
+    ways = run("compiled"), run("compiled"), run("plain"), run("plain")
     for first, again, second, once_more in zip(*ways, strict=True):
         assert torch.equal(first, again)
         assert torch.equal(second, once_more)
@@ -238,17 +235,3 @@ def test_an_infinite_output_of_relu_stays_infinite(kind):
     inputs = torch.full((3,), 3e38)
     assert outputs_of(module, inputs).isposinf().all()
     assert Masked().row(module).forward(inputs).isposinf().all()
-
-
-def test_what_is_not_finite_is_no_warning(find):
-    find("numpy")
-    module = an_actor(norm=False)
-    row = Masked().row(module)
-    assert isinstance(row, NumpyRow)
-    trace = torch.full((row.parameters,), float("inf"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        row.forward(torch.full((5,), 3e38))
-        row.accumulate(torch.full((5,), float("nan")), trace, 0.0)
-        row.move(trace, 1e300)
-    assert not torch.cat([p.detach().flatten() for p in module.parameters()]).isfinite().any()

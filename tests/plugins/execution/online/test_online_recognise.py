@@ -1,4 +1,4 @@
-"""Which networks have a row, and what computes it."""
+"""Which networks have a row, and what happens without the compiled kernels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from core.api import library as compiled
 from plugins.execution.masked import Masked
 from plugins.execution.online import library
 from plugins.execution.online.network import Row
-from plugins.execution.online.numpy_rows import NumpyRow
 from plugins.networks import (
     DrqOptions,
     MlpOptions,
@@ -25,15 +24,16 @@ from plugins.networks import (
 from plugins.networks.modules import Actor
 from plugins.networks.simba import Block
 from tests.plugins.execution.online.dense_networks import a_critic, an_actor, outputs_of
+from tests.plugins.intervened import make_agent
 
 torch.set_num_threads(1)
 ROWS = library.rows
 
 
-@pytest.fixture(params=["compiled", "numpy"])
-def kind(request, find):
-    find(request.param)
-    return request.param
+@pytest.fixture
+def kernels(find):
+    """Those of the sources as they are."""
+    find("compiled")
 
 
 # --- what is recognised ---------------------------------------------------------------------
@@ -44,7 +44,7 @@ def made(options, name, spec=None):
     return component.build(options, NetworkContext(spec or EnvironmentSpec((5,), 2)))
 
 
-def test_perceptrons_are_recognised(kind):
+def test_perceptrons_are_recognised(kernels):
     for options in (MlpOptions(), MlpOptions(activation="leaky_relu")):
         mlp = made(options, "mlp")
         assert Masked().row(mlp.actor({"mean": 2, "std": 2})) is not None
@@ -56,7 +56,7 @@ def test_perceptrons_are_recognised(kind):
     assert Masked().row(nested) is not None
 
 
-def test_the_streaming_perceptron_is_recognised(kind):
+def test_the_streaming_perceptron_is_recognised(kernels):
     (component,) = [c for c in register_networks() if c.name == "stream_mlp"]
     networks = made(component.options(), "stream_mlp")
     for module in (networks.actor({"mean": 2, "std": 2}), networks.critic(1, action=False)):
@@ -77,12 +77,9 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS.keys())
-def test_other_orders_and_blocks_are_recognised_where_there_are_kernels(kind, make):
+def test_other_orders_and_blocks_are_recognised(kernels, make):
     module = make()
     row = Masked().row(module)
-    if kind == "numpy":
-        assert row is None
-        return
     inputs = torch.randn(row.inputs)
     torch.testing.assert_close(row.forward(inputs), outputs_of(module, inputs).detach())
 
@@ -165,7 +162,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS.keys())
-def test_other_networks_have_no_row(kind, make):
+def test_other_networks_have_no_row(kernels, make):
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -195,10 +192,10 @@ def rows_twice():
 def test_without_the_library_there_is_one_warning(real):
     real.setattr(library, "compiled", lambda *_, **__: "were not built")
     rows, [(category, message)] = rows_twice()
-    assert all(isinstance(row, NumpyRow) for row in rows)
+    assert rows == [None, None]
     assert category is RuntimeWarning
     assert "not built" in message
-    assert "NumPy" in message
+    assert "on PyTorch" in message
     assert "C++ compiler" in message
 
 
@@ -206,7 +203,7 @@ def test_a_library_of_another_version_counts_as_absent(real, built):
     real.setattr(library, "compiled", lambda *_, **__: PyDLL(built._name))
     real.setattr(library, "ABI", library.ABI + 1)
     rows, [(_, message)] = rows_twice()
-    assert all(isinstance(row, NumpyRow) for row in rows)
+    assert rows == [None, None]
     assert "another version" in message
 
 
@@ -216,7 +213,7 @@ def test_a_library_that_cannot_be_loaded_counts_as_absent(real, tmp_path):
     beside = str(tmp_path / "library.py")
     real.setattr(library, "compiled", lambda stem, **how: compiled(beside, stem, **how))
     rows, [(_, message)] = rows_twice()
-    assert all(isinstance(row, NumpyRow) for row in rows)
+    assert rows == [None, None]
     assert "cannot be loaded" in message
 
 
@@ -233,3 +230,10 @@ def test_native_can_be_turned_off_in_silence(real):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Masked(native=False).row(an_actor()) is None
+
+
+@pytest.mark.parametrize("kind", ["obgd", "q"])
+def test_without_the_library_a_learner_runs_its_phases(real, kind):
+    real.setattr(library, "rows", lambda: None)
+    learner = make_agent(kind, fuse=True).learner
+    assert learner._run == learner.step
