@@ -1,26 +1,55 @@
-"""The compiled libraries of ``native/``, built when the package is installed.
+"""The compiled libraries of ``native/``: finding, loading, and whether they fit.
 
-Plain C interfaces, called through ctypes. What is missing is as good as absent: whoever asks
-says what is lost and goes on without.
+They are built when the package is installed, where there is a C++ compiler, and called through
+ctypes. What is missing, or was built from other sources, is as good as absent.
 """
 
 from __future__ import annotations
 
-from ctypes import CDLL, PyDLL
+from collections.abc import Mapping
+from ctypes import CDLL, PyDLL, Structure, c_int64, c_size_t, sizeof
+from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
 
 
-def library(stem: str, *, holds_lock: bool = False) -> CDLL | str:
-    """The library ``stem`` beside this file, or what is wrong.
+@dataclass(frozen=True)
+class Library:
+    """What Python expects of a library: plain C calls ``openwork_STEM_CALL``."""
 
-    With ``holds_lock`` its calls keep the interpreter's lock: for calls of microseconds.
-    """
-    paths = [Path(__file__).with_name(stem + suffix) for suffix in EXTENSION_SUFFIXES]
-    found = next((path for path in paths if path.is_file()), None)
-    if found is None:
-        return "were not built"
-    try:
-        return PyDLL(str(found)) if holds_lock else CDLL(str(found))
-    except OSError as error:
-        return f"cannot be loaded ({error})"
+    stem: str
+    abi: int
+    """As in its header; raised with every change of a structure, or of what a call does."""
+    structures: tuple[type[Structure], ...]
+    """Mirrored here; the library compares their sizes with its own."""
+    calls: Mapping[str, tuple[Any, ...]]
+    """What each gives, then what it takes."""
+    holds_lock: bool = False
+    """Calls keep the interpreter's lock: they take microseconds, too short to hand it around."""
+
+    def load(self) -> CDLL | str:
+        """The library, its calls declared, or what is wrong with it."""
+        paths = [FOLDER / f"_{self.stem}{suffix}" for suffix in EXTENSION_SUFFIXES]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            return "were not built"
+        try:
+            return self.declared(PyDLL(str(path)) if self.holds_lock else CDLL(str(path)))
+        except OSError as error:
+            return f"cannot be loaded ({error})"
+
+    def declared(self, found: CDLL) -> CDLL | str:
+        """``found`` with its calls declared, or what is wrong with it."""
+        sizes = [sizeof(structure) for structure in self.structures]
+        own = {"abi": (c_int64, *[c_size_t] * len(sizes)), "use": (c_int64, c_int64)}
+        try:
+            for name, (result, *arguments) in (own | dict(self.calls)).items():
+                call = getattr(found, f"openwork_{self.stem}_{name}")
+                call.restype, call.argtypes = result, arguments
+        except AttributeError as error:
+            return f"cannot be loaded ({error})"
+        abi = getattr(found, f"openwork_{self.stem}_abi")
+        return found if abi(*sizes) == self.abi else "are of another version"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from plugins.execution.linear.sparse_linear import SparseLinear, is_watched
-from plugins.execution.pattern.index import Indexed
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.build import pattern_of
+from plugins.execution.pattern.index import Pattern
 
 Wanted = Callable[[str, torch.Size, float], bool]
 """Whether to store a layer compactly, by its parameter's name, shape and density."""
@@ -48,10 +48,10 @@ def convert(
     done = []
     for name, mask in masks.items():
         if convertible(module, name) and is_wanted(name, mask, wanted):
-            layer, structure = module.get_submodule(_path(name)), Structure.from_mask(mask)
+            layer, pattern = module.get_submodule(_path(name)), pattern_of(mask)
             weight = layer.get_parameter("weight")
-            give(weight, structure.compacted(weight.data))
-            module = replaced(module, layer, compact_like(layer, structure, **options))
+            give(weight, pattern.compacted(weight.data))
+            module = replaced(module, layer, compact_like(layer, pattern, **options))
             done.append(name)
     return module, done
 
@@ -63,10 +63,10 @@ def is_wanted(name: str, mask: Tensor, wanted: Wanted) -> bool:
     return 0 < density < 1 and wanted(name, mask.shape, density)
 
 
-def compact_like(layer: nn.Module, structure: Indexed, **options: bool) -> SparseLinear:
+def compact_like(layer: nn.Module, pattern: Pattern, **options: bool) -> SparseLinear:
     """A compact layer of the parameters of ``layer``, whose weight is in compact order."""
     weight, bias = layer.get_parameter("weight"), layer._parameters["bias"]
-    return SparseLinear(structure, weight, bias, **options).train(layer.training)
+    return SparseLinear(pattern, weight, bias, **options).train(layer.training)
 
 
 def dense_like(layer: nn.Module) -> nn.Linear:
@@ -132,13 +132,13 @@ def flatten(module: nn.Module) -> None:
 
 def described(layer: SparseLinear) -> dict[str, Any]:
     """A compact layer in plain Python, for the run's record."""
-    structure: Indexed = layer.structure
+    pattern: Pattern = layer.pattern
     return {
         "choice": "compact",
-        "form": "blocks of 16 x 16" if structure.kind else "panels",
-        "shape": list(structure.shape),
-        "density": round(structure.density, 6),
-        "panel": structure.panel,
-        "block": structure.block,
-        "bytes": structure.bytes + layer.weight.nbytes,
+        "form": "blocks of 16 x 16" if pattern.kind else "panels",
+        "shape": list(pattern.shape),
+        "density": round(pattern.density, 6),
+        "panel": pattern.panel,
+        "block": pattern.block,
+        "bytes": pattern.bytes + layer.weight.nbytes,
     }

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from plugins.execution.convert import compact_like, convertible, dense_like, give, replaced
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.pattern import order
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.build import pattern_of
 from plugins.execution.remasking import change_state
 
 if TYPE_CHECKING:
     import torch
 
-    from plugins.execution.pattern.index import Indexed
+    from plugins.execution.pattern.index import Pattern
 
 Change = Callable[[Tensor], Tensor]
 """A weight, or what is remembered of it with leading dimensions, from one form to another."""
@@ -59,13 +59,13 @@ class Weight:
 
         ``options`` are :class:`SparseLinear`'s, for layers that are dense.
         """
-        structure = Structure.from_mask(mask)
-        self._change(lambda layer: _storing(layer, structure))
+        pattern = pattern_of(mask)
+        self._change(lambda layer: _storing(layer, pattern))
         for network, layer in zip(self._networks, self._layers, strict=True):
             if isinstance(layer, SparseLinear):
-                layer.restructure(structure)
+                layer.exchange_pattern(pattern)
             else:
-                replaced(network, layer, compact_like(layer, structure, **options))
+                replaced(network, layer, compact_like(layer, pattern, **options))
 
     def expand(self) -> None:
         """Make it dense, zero where it was removed."""
@@ -74,9 +74,9 @@ class Weight:
             replaced(network, layer, dense_like(layer))
 
     def _change(self, changing: Callable[[nn.Module], Change]) -> None:
-        made: dict[int, Change] = {}  # copies share a structure: where entries go is found once
+        made: dict[int, Change] = {}  # copies share a pattern: where entries go is found once
         for layer in self._layers:
-            key = layer.structure.number if isinstance(layer, SparseLinear) else 0
+            key = layer.pattern.number if isinstance(layer, SparseLinear) else 0
             if key not in made:
                 made[key] = changing(layer)
             weight = layer.get_parameter("weight")
@@ -85,12 +85,12 @@ class Weight:
             give(weight, made[key](weight.data))
 
 
-def _storing(layer: nn.Module, structure: Indexed) -> Change:
-    """From the form that ``layer`` has to the order of ``structure``."""
+def _storing(layer: nn.Module, pattern: Pattern) -> Change:
+    """From the form that ``layer`` has to the order of ``pattern``."""
     if isinstance(layer, SparseLinear):
-        return layer.structure.carrying(structure)
-    structure.expect(layer.get_parameter("weight").shape, structure.nnz)
-    places = structure.positions()
+        return layer.pattern.carrying(pattern)
+    pattern.expect(layer.get_parameter("weight").shape, pattern.nnz)
+    places = pattern.positions()
     return lambda matrix: order.gathered(matrix.flatten(-2), places)
 
 
@@ -98,11 +98,11 @@ def _expanding(layer: nn.Module) -> Change:
     """From the form that ``layer`` has to matrices."""
     if not isinstance(layer, SparseLinear):
         return lambda matrix: matrix
-    structure = layer.structure
-    places = structure.positions()
+    pattern = layer.pattern
+    places = pattern.positions()
 
     def expanded(values: Tensor) -> Tensor:
-        flat = order.scattered(values, places, structure.shape.numel())
-        return flat.view(*values.shape[:-1], *structure.shape)
+        flat = order.scattered(values, places, pattern.shape.numel())
+        return flat.view(*values.shape[:-1], *pattern.shape)
 
     return expanded

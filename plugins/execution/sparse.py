@@ -172,14 +172,14 @@ class Sparse:
 
     @property
     def index_bytes(self) -> int:
-        """Of the structures, and of the masks of what is held dense."""
-        structures = {
-            layer.structure.number: layer.structure.bytes
+        """Of the patterns, and of the masks of what is held dense."""
+        patterns = {
+            layer.pattern.number: layer.pattern.bytes
             for network in self._networks.values()
             for layer in network.modules()
             if isinstance(layer, SparseLinear)
         }
-        return sum(structures.values()) + self._dense.index_bytes
+        return sum(patterns.values()) + self._dense.index_bytes
 
     def report(self) -> Mapping[str, Any]:
         """How the products are done, and of every masked parameter how it is stored."""

@@ -45,7 +45,7 @@ def built(tmp_path_factory):
     flags = [*extension["extra-compile-args"], "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared"]
     sources = [ROOT / source for source in extension["sources"]]
     subprocess.run([compiler, *flags, *sources, "-o", file], check=True)
-    kernels = library.declared(PyDLL(str(file)))
+    kernels = library.LIBRARY.declared(PyDLL(str(file)))
     assert isinstance(kernels, PyDLL)
     return kernels
 
@@ -58,8 +58,8 @@ def find(request):
 
     def use(kind):
         kernels = request.getfixturevalue("built")
-        kernels.openwork_rows_use(levels.get(kind, 99))
-        patch.setattr(library, "rows", lambda: kernels)
+        kernels.openwork_online_use(levels.get(kind, 99))
+        patch.setattr(library, "kernels", lambda: kernels)
 
     yield use
     patch.undo()

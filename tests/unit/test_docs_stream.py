@@ -45,9 +45,9 @@ def test_refusals_of_streaming_are_as_shown(
 
 
 def test_the_warning_without_kernels_is_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "compiled", lambda *_, **__: "were not built")
+    monkeypatch.setattr(library, "_found", lambda: "were not built")
     with pytest.warns(RuntimeWarning) as caught:
-        assert library.rows.__wrapped__() is None
+        assert library.kernels.__wrapped__() is None
     assert f"```\n{caught[0].message}\n```" in text(PAGE)
 
 

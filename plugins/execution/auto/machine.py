@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from plugins.execution.linear import native_product
+from plugins.execution.linear import library, native_product
 
 
 @functools.cache
@@ -38,7 +38,7 @@ def description() -> dict[str, Any]:
         "matrix_units": matrix_units(),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
-        "kernels": f"version {native_product.ABI}" if missing is None else missing,
+        "kernels": f"version {library.ABI}" if missing is None else missing,
         "precision": torch.get_float32_matmul_precision(),
     }
 

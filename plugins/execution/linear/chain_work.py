@@ -16,7 +16,7 @@ from plugins.execution.linear import dense_product, native_product
 from plugins.execution.pattern.index import by_number
 
 if TYPE_CHECKING:
-    from plugins.execution.pattern.index import Indexed
+    from plugins.execution.pattern.index import Pattern
 
 
 def _ways(lanes: Sequence[int]) -> ModuleType:
@@ -27,7 +27,7 @@ def forward(  # noqa: PLR0913, PLR0917
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    structures: Sequence[Tensor],
+    patterns: Sequence[Tensor],
     relu: Sequence[bool],
     outputs: Sequence[int],
     keep: bool,
@@ -37,9 +37,9 @@ def forward(  # noqa: PLR0913, PLR0917
     """``[B, outputs[-1]]``, and the tape for :func:`backward`, empty unless ``keep``.
 
     Raises:
-        ValueError: a structure is not that of its weight, or is none of this process's.
+        ValueError: a pattern is not that of its weight, or is none of this process's.
     """
-    layers = _layers(x, weights, biases, structures, outputs)
+    layers = _layers(x, weights, biases, patterns, outputs)
     if not len(x):
         return x.new_empty(0, outputs[-1]), x.new_empty(0)
     given = [bias if bias.numel() else None for bias in biases]
@@ -54,7 +54,7 @@ def backward(  # noqa: PLR0913, PLR0917
     tape: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    structures: Sequence[Tensor],
+    patterns: Sequence[Tensor],
     relu: Sequence[bool],
     inputs: int,
     need_x: bool,
@@ -63,7 +63,7 @@ def backward(  # noqa: PLR0913, PLR0917
     bfloat16: bool,
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """Gradients of the input, the weights and the biases; empty where not needed."""
-    layers = [by_number(int(structure)) for structure in structures]
+    layers = [by_number(int(pattern)) for pattern in patterns]
 
     def present(found: Sequence[Tensor | None]) -> list[Tensor]:
         return [dy.new_empty(0) if gradient is None else gradient for gradient in found]
@@ -94,15 +94,13 @@ def _layers(
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    structures: Sequence[Tensor],
+    patterns: Sequence[Tensor],
     outputs: Sequence[int],
-) -> list[Indexed]:
-    """The structures, if they are those of these weights."""
+) -> list[Pattern]:
+    """The patterns, if they are those of these weights."""
     layers, width = [], x.shape[1]
-    for structure, weight, bias, following in zip(
-        structures, weights, biases, outputs, strict=True
-    ):
-        layer = by_number(int(structure))
+    for pattern, weight, bias, following in zip(patterns, weights, biases, outputs, strict=True):
+        layer = by_number(int(pattern))
         layer.expect((following, width), weight.numel())
         if weight.dtype is not x.dtype or bias.dtype is not x.dtype:
             raise ValueError(f"{layer}: weight {weight.dtype}, bias {bias.dtype}, input {x.dtype}")
@@ -117,7 +115,7 @@ def forward_fake(  # noqa: PLR0913, PLR0917
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    structures: Sequence[Tensor],
+    patterns: Sequence[Tensor],
     relu: Sequence[bool],
     outputs: Sequence[int],
     keep: bool,
@@ -135,7 +133,7 @@ def backward_fake(  # noqa: PLR0913, PLR0917
     tape: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    structures: Sequence[Tensor],
+    patterns: Sequence[Tensor],
     relu: Sequence[bool],
     inputs: int,
     need_x: bool,

@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from plugins.execution.pattern.index import Indexed
+    from plugins.execution.pattern.index import Pattern
 
-_positions: WeakKeyDictionary[Indexed, dict[torch.device, Tensor]] = WeakKeyDictionary()
+_positions: WeakKeyDictionary[Pattern, dict[torch.device, Tensor]] = WeakKeyDictionary()
 
 
 def tape_size(batch: int, inputs: int, outputs: Sequence[int], relu: Sequence[bool]) -> int:
@@ -30,7 +30,7 @@ def tape_size(batch: int, inputs: int, outputs: Sequence[int], relu: Sequence[bo
 
 
 def forward(
-    layers: Sequence[Indexed],
+    layers: Sequence[Pattern],
     weights: Sequence[Tensor],
     biases: Sequence[Tensor | None],
     relu: Sequence[bool],
@@ -56,7 +56,7 @@ def forward(
 
 
 def backward(  # noqa: PLR0913 (the interface of the kernels)
-    layers: Sequence[Indexed],
+    layers: Sequence[Pattern],
     weights: Sequence[Tensor],
     relu: Sequence[bool],
     tape: Tensor,
@@ -85,18 +85,18 @@ def backward(  # noqa: PLR0913 (the interface of the kernels)
     return dy if need_x else None, dweights, dbiases
 
 
-def matrix(layer: Indexed, values: Tensor) -> Tensor:
+def matrix(layer: Pattern, values: Tensor) -> Tensor:
     """``[nnz]`` to ``[outputs, inputs]``, zero where nothing is kept."""
     flat = values.new_zeros(layer.shape.numel())
     return flat.index_copy_(0, positions(layer, values.device), values).view(layer.shape)
 
 
-def gathered(layer: Indexed, dense: Tensor) -> Tensor:
+def gathered(layer: Pattern, dense: Tensor) -> Tensor:
     """``[outputs, inputs]`` to its kept entries ``[nnz]``."""
     return dense.reshape(-1).index_select(0, positions(layer, dense.device))
 
 
-def positions(layer: Indexed, device: torch.device) -> Tensor:
+def positions(layer: Pattern, device: torch.device) -> Tensor:
     """``[nnz]`` int64: where each value lies in the flat matrix; made once per device."""
     by_device = _positions.setdefault(layer, {})
     if device not in by_device:
@@ -105,7 +105,7 @@ def positions(layer: Indexed, device: torch.device) -> Tensor:
 
 
 def _passed(
-    layers: Sequence[Indexed], relu: Sequence[bool], tape: Tensor, batch: int
+    layers: Sequence[Pattern], relu: Sequence[bool], tape: Tensor, batch: int
 ) -> list[Tensor]:
     """The input and the outputs on a tape, ``[B, features]`` each."""
     widths = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]

@@ -2,7 +2,7 @@
 
 They are built from ``native/linear/`` when the package is installed, where there is a C++
 compiler, and called through ctypes: one call per chain and direction. What they are given is
-checked here; index structures check themselves when they are made.
+checked here; index patterns check themselves when they are made.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from ctypes import addressof
 import torch
 from torch import Tensor
 
-from plugins.execution.linear.library import ABI, Link, available, loaded, malformed, use
+from plugins.execution.linear.library import Link, available, loaded
 from plugins.execution.linear.tape import LANES, Plan
-from plugins.execution.pattern.index import Indexed
+from plugins.execution.pattern.index import Pattern
 
-__all__ = ["ABI", "LANES", "available", "backward", "forward", "malformed", "tape_size", "use"]
+__all__ = ["LANES", "available", "backward", "forward", "tape_size"]
 
 
 def forward(
-    layers: Sequence[Indexed],
+    layers: Sequence[Pattern],
     weights: Sequence[Tensor],
     biases: Sequence[Tensor | None],
     relu: Sequence[bool],
@@ -58,12 +58,12 @@ def forward(
         link.bias = bias.data_ptr() if bias is not None and bias.numel() else None
     chain = plan.chain(links, bf16)
     chain.x, chain.y = x.data_ptr(), y.data_ptr()
-    loaded().openwork_sparse_forward(addressof(chain))
+    loaded().openwork_linear_forward(addressof(chain))
     return y, tape if keep else tape.new_empty(0)
 
 
 def backward(  # noqa: PLR0913  (what a chain's gradient depends on)
-    layers: Sequence[Indexed],
+    layers: Sequence[Pattern],
     weights: Sequence[Tensor],
     relu: Sequence[bool],
     tape: Tensor,
@@ -100,14 +100,14 @@ def backward(  # noqa: PLR0913  (what a chain's gradient depends on)
     scratch = dy.new_empty(max(layer.nnz for layer in layers))
     chain = plan.chain(links, bf16)
     chain.dy, chain.dx, chain.scratch = dy.data_ptr(), _address(dx), scratch.data_ptr()
-    loaded().openwork_sparse_backward(addressof(chain))
+    loaded().openwork_linear_backward(addressof(chain))
     del held  # the memory was in use until here
     return dx, [dweight for dweight, _ in results], [dbias for _, dbias in results]
 
 
 def _link_gradients(
     links: ctypes.Array[Link],
-    layers: Sequence[Indexed],
+    layers: Sequence[Pattern],
     plan: Plan,
     like: Tensor,
     needed: Sequence[bool],
@@ -148,7 +148,7 @@ def _rounded(weights: Sequence[Tensor], bf16: bool) -> Sequence[Tensor]:
 
 
 def _check(
-    layers: Sequence[Indexed],
+    layers: Sequence[Pattern],
     weights: Sequence[Tensor],
     relu: Sequence[bool],
     rows: Tensor,

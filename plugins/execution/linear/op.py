@@ -1,7 +1,7 @@
 """The operation ``openwork::sparse_chain``: compact linear layers, one after the other.
 
 Known to autograd, to fake tensors (and so to ``torch.compile``) and to ``torch.func``. A layer's
-structure is named by a 0-d int64 tensor on the CPU (:func:`structure.by_number`): a tensor, so
+pattern is named by a 0-d int64 tensor on the CPU (:func:`pattern.by_number`): a tensor, so
 that it travels with the weights through functional calls and stacks of networks, whose slices
 may each have their own; on the CPU, so that reading it waits for no device.
 
@@ -25,13 +25,13 @@ from plugins.execution.linear.vmap import by_row, by_slice
 NAMESPACE = "openwork"
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
 _library.define(  # type: ignore[no-untyped-call]
-    "sparse_chain(Tensor x, Tensor[] weights, Tensor[] biases, Tensor[] structures, bool[] relu, "
+    "sparse_chain(Tensor x, Tensor[] weights, Tensor[] biases, Tensor[] patterns, bool[] relu, "
     "SymInt[] outputs, bool keep, int[] lanes, bool bfloat16) -> (Tensor, Tensor)",
     tags=torch.Tag.pt2_compliant_tag,
 )
 _library.define(  # type: ignore[no-untyped-call]
     "sparse_chain_backward(Tensor dy, Tensor tape, Tensor[] weights, Tensor[] biases, "
-    "Tensor[] structures, bool[] relu, SymInt inputs, bool need_x, bool[] need, int[] lanes, "
+    "Tensor[] patterns, bool[] relu, SymInt inputs, bool need_x, bool[] need, int[] lanes, "
     "bool bfloat16) -> (Tensor, Tensor[], Tensor[])",
     tags=torch.Tag.pt2_compliant_tag,
 )
@@ -43,7 +43,7 @@ def sparse_chain(  # noqa: PLR0913
     x: Tensor,
     weights: list[Tensor],
     biases: list[Tensor],
-    structures: list[Tensor],
+    patterns: list[Tensor],
     relu: list[bool],
     outputs: list[int],
     *,
@@ -54,20 +54,20 @@ def sparse_chain(  # noqa: PLR0913
 
     Args:
         x: contiguous or not, of the weights' type.
-        weights: ``[nnz]`` each, in the order of its structure.
+        weights: ``[nnz]`` each, in the order of its pattern.
         biases: ``[outputs]`` each; an empty tensor for none.
-        structures: their numbers, 0-d int64 tensors on the CPU.
+        patterns: their numbers, 0-d int64 tensors on the CPU.
         relu: whether a ReLU follows each layer.
         outputs: features that each layer gives.
         native: by the compiled kernels, where these can.
         bfloat16: round both factors of every product to bfloat16; sums are float32.
 
     Raises:
-        ValueError: a structure is not that of its weight, or is none of this process's.
+        ValueError: a pattern is not that of its weight, or is none of this process's.
     """
     keep = torch.is_grad_enabled()
     lanes = lanes_of(x.device.type, x.dtype, bfloat16) if native else []
-    arguments = (weights, biases, structures, relu, outputs, keep, lanes, bfloat16)
+    arguments = (weights, biases, patterns, relu, outputs, keep, lanes, bfloat16)
     y: Tensor = _forward_op(x, *arguments)[0]
     return y
 
@@ -88,7 +88,7 @@ def lanes_of(device: str, dtype: torch.dtype, bfloat16: bool) -> list[int]:
 
 
 class _Chain(torch.autograd.function._SingleLevelFunction):
-    """``apply(x, settings, n, *weights, *biases, *structures)``, n of each of the last three."""
+    """``apply(x, settings, n, *weights, *biases, *patterns)``, n of each of the last three."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, settings: tuple[Any, ...], n: int, *flat: Tensor) -> Any:
@@ -125,14 +125,14 @@ def _autograd(
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    structures: Sequence[Tensor],
+    patterns: Sequence[Tensor],
     *settings: Any,
 ) -> Any:
     keep = settings[2]
     if not keep:
         with torch._C._AutoDispatchBelowAutograd():
-            return _forward_op(x, weights, biases, structures, *settings)
-    return _applied(_Chain, x, settings, len(weights), *weights, *biases, *structures)
+            return _forward_op(x, weights, biases, patterns, *settings)
+    return _applied(_Chain, x, settings, len(weights), *weights, *biases, *patterns)
 
 
 class _Backward(torch.autograd.function._SingleLevelFunction):

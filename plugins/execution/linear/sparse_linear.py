@@ -12,57 +12,57 @@ from torch.nn.modules import module as hooks
 from plugins.execution.linear.op import sparse_chain
 
 if TYPE_CHECKING:
-    from plugins.execution.pattern.index import Indexed
+    from plugins.execution.pattern.index import Pattern
 
 
 @final
 class SparseLinear(nn.Module):
     """``[..., in_features] -> [..., out_features]``; implements ``Compact`` and ``Joining``.
 
-    ``weight`` ``[nnz]`` is in the order of ``structure``. A state dict has it row by row, as
+    ``weight`` ``[nnz]`` is in the order of ``pattern``. A state dict has it row by row, as
     ``dense[mask]``; loading takes that or the dense matrix. Copies of the layer (targets) share
-    the structure.
+    the pattern.
     """
 
     weight: nn.Parameter
     bias: nn.Parameter | None
-    structure_id: Tensor
-    """Names the structure to the operation: 0-d, and on the CPU wherever the weights are."""
+    pattern_id: Tensor
+    """Names the pattern to the operation: 0-d, and on the CPU wherever the weights are."""
 
     def __init__(
         self,
-        structure: Indexed,
+        pattern: Pattern,
         weight: nn.Parameter,
         bias: nn.Parameter | None,
         *,
         native: bool = True,
         bf16: bool = False,
     ) -> None:
-        """Of parameters that exist: ``weight`` in the order of ``structure``.
+        """Of parameters that exist: ``weight`` in the order of ``pattern``.
 
         Args:
-            structure: which entries are kept.
+            pattern: which entries are kept.
             weight: ``[nnz]``.
             bias: ``[out_features]``, or None.
             native: by the compiled kernels, where these can.
             bf16: round both factors of every product to bfloat16; sums are float32.
 
         Raises:
-            ValueError: the structure is not that of so many weights.
+            ValueError: the pattern is not that of so many weights.
         """
         super().__init__()
-        structure.expect(structure.shape, weight.numel())
-        self.out_features, self.in_features = structure.shape
+        pattern.expect(pattern.shape, weight.numel())
+        self.out_features, self.in_features = pattern.shape
         self.native, self.bf16 = native, bf16
-        self.structure = structure
+        self.pattern = pattern
         self.weight = weight
         self.register_parameter("bias", bias)
-        self.register_buffer("structure_id", torch.tensor(structure.number), persistent=False)
+        self.register_buffer("pattern_id", torch.tensor(pattern.number), persistent=False)
 
-    def restructure(self, structure: Indexed) -> None:
+    def exchange_pattern(self, pattern: Pattern) -> None:
         """Other entries are kept from now on; who calls gives ``weight`` other data himself."""
-        self.structure = structure
-        self.structure_id = torch.tensor(structure.number)
+        self.pattern = pattern
+        self.pattern_id = torch.tensor(pattern.number)
 
     # --- running ------------------------------------------------------------------------
 
@@ -96,36 +96,36 @@ class SparseLinear(nn.Module):
     @property
     def dense_shape(self) -> torch.Size:
         """``[out_features, in_features]``."""
-        return self.structure.shape
+        return self.pattern.shape
 
     def expanded(self, values: Tensor) -> Tensor:
         """``[..., nnz]`` to ``[..., out_features, in_features]``, zero elsewhere."""
-        return self.structure.expanded(values)
+        return self.pattern.expanded(values)
 
     def compacted(self, matrix: Tensor) -> Tensor:
         """``[..., out_features, in_features]`` to its kept entries ``[..., nnz]``."""
-        return self.structure.compacted(matrix)
+        return self.pattern.compacted(matrix)
 
     def to_portable(self, values: Tensor) -> Tensor:
         """``[..., nnz]`` in the weight's order to row by row."""
-        return self.structure.to_portable(values)
+        return self.pattern.to_portable(values)
 
     def from_portable(self, values: Tensor) -> Tensor:
         """``[..., nnz]`` row by row to the weight's order."""
-        return self.structure.from_portable(values)
+        return self.pattern.from_portable(values)
 
     # --- copying, moving, saving --------------------------------------------------------
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        number = self.structure_id
+        number = self.pattern_id
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.structure_id = number
+        self.pattern_id = number
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        # In another process the structure has another number.
-        self.structure_id = torch.tensor(self.structure.number)
+        # In another process the pattern has another number.
+        self.pattern_id = torch.tensor(self.pattern.number)
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
@@ -158,7 +158,7 @@ class SparseLinear(nn.Module):
 
     def _own(self, value: Tensor) -> tuple[Tensor, str | None]:
         """A loaded weight in this layer's order, or what is wrong with it."""
-        layer = self.structure
+        layer = self.pattern
         if value.shape == layer.shape:
             kept = self.compacted(value)
             lost = int(value.count_nonzero()) - int(kept.count_nonzero())
@@ -172,7 +172,7 @@ class SparseLinear(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        layer = self.structure
+        layer = self.pattern
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}, kept={layer.nnz} ({layer.density:.2%})"
@@ -203,7 +203,7 @@ def _run(x: Tensor, layers: list[SparseLinear], relu: list[bool]) -> Tensor:
         [layer.weight for layer in layers],
         # An operation's list cannot hold None.
         [x.new_empty(0) if layer.bias is None else layer.bias for layer in layers],
-        [layer.structure_id for layer in layers],
+        [layer.pattern_id for layer in layers],
         relu,
         [layer.out_features for layer in layers],
         native=first.native,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from plugins.execution.linear.library import Chain, Link
-from plugins.execution.pattern.index import Indexed
+from plugins.execution.pattern.index import Pattern
 
 LANES: Final = (16, 32, 64)
 """Rows of a batch that lie side by side in a tape; the first that holds the batch, or the last."""
@@ -30,7 +30,7 @@ class Plan:
     size: int
 
     @staticmethod
-    def of(layers: Sequence[Indexed], relu: Sequence[bool], batch: int, dtype: torch.dtype) -> Plan:
+    def of(layers: Sequence[Pattern], relu: Sequence[bool], batch: int, dtype: torch.dtype) -> Plan:
         features = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]
         return Plan.sized(features, relu, batch, dtype)
 
@@ -53,7 +53,7 @@ class Plan:
 
     def links(
         self,
-        layers: Sequence[Indexed],
+        layers: Sequence[Pattern],
         weights: Sequence[Tensor],
         relu: Sequence[bool],
         tape: Tensor,

@@ -12,7 +12,7 @@ from torch import Tensor
 def by_slice(op: Callable[..., Any]) -> Callable[..., Any]:
     """The rule for ``torch.func.vmap``, as ``torch.library.register_vmap`` wants it.
 
-    A loop: slices may differ in what a batched kernel could not vary (their structures), and
+    A loop: slices may differ in what a batched kernel could not vary (their patterns), and
     on a CPU a loop is the faster way for anything but tiny networks.
     """
 

@@ -1,28 +1,16 @@
-"""The compiled kernels for one row of ``native/``: their structures, and loading them.
-
-They are built when the package is installed, where there is a C++ compiler, and called
-through ctypes. What is missing, or does not fit these structures, is as good as absent.
-"""
+"""The compiled kernels for one observation: their structures and calls."""
 
 from __future__ import annotations
 
 import functools
 import warnings
-from ctypes import (
-    CDLL,
-    Structure,
-    c_double,
-    c_float,
-    c_int64,
-    c_size_t,
-    c_void_p,
-    sizeof,
-)
+from ctypes import CDLL, Structure, c_double, c_float, c_int64, c_void_p
+from typing import Final
 
-from plugins.execution.compiled import library as compiled
+from plugins.execution.compiled import Library
 
-ABI = 3
-"""As in ``native/online/online.h``; raised with every change of a structure or call."""
+ABI: Final = 4
+"""``ONLINE_ABI`` of ``native/online/online.h``."""
 
 
 class Step(Structure):
@@ -38,7 +26,7 @@ class Step(Structure):
         ("bias", c_void_p),
         ("weight_mask", c_void_p),
         ("bias_mask", c_void_p),
-        ("structure", c_void_p),
+        ("pattern", c_void_p),
         ("input", c_void_p),
         ("output", c_void_p),
         ("input_gradient", c_void_p),
@@ -74,19 +62,22 @@ class Network(Structure):
     )
 
 
+LIBRARY: Final = Library(
+    "online",
+    ABI,
+    (Step, Network),
+    {
+        "forward": (None, c_void_p, c_void_p, c_void_p),
+        "accumulate": (c_double, c_void_p, c_void_p, c_void_p, c_float),
+        "move": (None, c_void_p, c_void_p, c_float),
+    },
+    holds_lock=True,
+)
+
+
 @functools.cache
-def rows() -> CDLL | None:
-    """The kernels for one observation at a time, or None, with one warning per process."""
-    found = _found()
-    if isinstance(found, CDLL):
-        return found
-    warnings.warn(
-        f"compiled kernels {found}: one observation at a time runs on PyTorch, 7 to 9 times "
-        "slower at widths of 128 to 512. Install a C++ compiler, then install openwork again",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return None
+def _found() -> CDLL | str:
+    return LIBRARY.load()
 
 
 def missing() -> str | None:
@@ -95,28 +86,16 @@ def missing() -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _found() -> CDLL | str:
-    """The library beside this file, or what is wrong with it."""
-    # A call takes microseconds, too short to hand the interpreter's lock around.
-    found = compiled("_online", holds_lock=True)
-    return found if isinstance(found, str) else declared(found)
-
-
-def declared(kernels: CDLL) -> CDLL | str:
-    """``kernels`` with its calls declared, or what is wrong with it."""
-    try:
-        kernels.openwork_rows_abi.argtypes = [c_size_t, c_size_t]
-        kernels.openwork_rows_abi.restype = c_int64
-        if kernels.openwork_rows_abi(sizeof(Step), sizeof(Network)) != ABI:
-            return "are of another version"
-        kernels.openwork_rows_use.argtypes = [c_int64]
-        kernels.openwork_rows_use.restype = c_int64
-        kernels.openwork_rows_forward.argtypes = [c_void_p, c_void_p, c_void_p]
-        kernels.openwork_rows_forward.restype = None
-        kernels.openwork_rows_accumulate.argtypes = [c_void_p, c_void_p, c_void_p, c_float]
-        kernels.openwork_rows_accumulate.restype = c_double
-        kernels.openwork_rows_move.argtypes = [c_void_p, c_void_p, c_float]
-        kernels.openwork_rows_move.restype = None
-    except AttributeError as error:
-        return f"cannot be loaded ({error})"
-    return kernels
+@functools.cache
+def kernels() -> CDLL | None:
+    """The kernels for one observation at a time, or None, with one warning per process."""
+    found = _found()
+    if isinstance(found, CDLL):
+        return found
+    warnings.warn(
+        f"compiled kernels {found}: one observation at a time runs through PyTorch, several "
+        "times slower. Install a C++ compiler, then install openwork again",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None

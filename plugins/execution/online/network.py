@@ -25,7 +25,7 @@ PROBES = 4
 def row_of(module: nn.Module, mask_of: MaskOf) -> Row | None:
     """``module`` by compiled kernels; None where there are none, and for other networks."""
     chain = recognise(module)
-    kernels = library.rows() if chain is not None else None
+    kernels = library.kernels() if chain is not None else None
     if chain is None or kernels is None:
         return None
     row = Row(module, chain, kernels, mask_of)
@@ -51,9 +51,9 @@ class Row:
         self.defers = False
         """Whether moves may be put off; they are carried out at once unless somebody, who sees
         to :meth:`settle`, says so."""
-        self._forward = kernels.openwork_rows_forward
-        self._accumulate = kernels.openwork_rows_accumulate
-        self._move = kernels.openwork_rows_move
+        self._forward = kernels.openwork_online_forward
+        self._accumulate = kernels.openwork_online_accumulate
+        self._move = kernels.openwork_online_move
         self._pending: Tensor | None = None
         self._version = 0
         self._take(chain)

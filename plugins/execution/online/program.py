@@ -25,7 +25,7 @@ SLICES, SLICE = 8, 64
 
 @final
 class Program:
-    """Buffers, and the C structures that point to them and to the weights.
+    """Buffers, and the C patterns that point to them and to the weights.
 
     Values of two observations lie in the two rows of one tensor, in the same places.
     Gradients of the first one's have the places of the values.
@@ -39,7 +39,7 @@ class Program:
         self._steps = (library.Step * len(self._sources))()
         self.network = library.Network(steps=addressof(self._steps), count=len(self._steps))
         self.address = addressof(self.network)
-        self._structures: list[object] = []
+        self._patterns: list[object] = []
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -73,8 +73,8 @@ class Program:
         _set_widths(self._steps)
 
     def bind(self, weights: Weights) -> None:
-        """Point to the weights, their masks and structures, as they are now."""
-        offset, self._structures = 0, []
+        """Point to the weights, their masks and patterns, as they are now."""
+        offset, self._patterns = 0, []
         for step, source in zip(self._steps, self._sources, strict=True):
             if isinstance(source, Bend):
                 continue
@@ -89,9 +89,9 @@ class Program:
                 step.bias_mask = _address(weights.mask(layer.bias))
             offset += sum(parameter.numel() for parameter in layer.parameters())
             if isinstance(layer, SparseLinear):
-                structure = layer.structure
-                step.structure = structure.address
-                self._structures.append(structure)
+                pattern = layer.pattern
+                step.pattern = pattern.address
+                self._patterns.append(pattern)
         self._cut()
 
     def _cut(self) -> None:
@@ -104,7 +104,7 @@ class Program:
             step.threads = torch.get_num_threads() if large else 1
             step.slices = max(min(SLICES, step.outputs // SLICE), 1) if large else 1
             if isinstance(source.layer, SparseLinear):
-                tasks = max(tasks, -(-step.inputs // source.layer.structure.panel))
+                tasks = max(tasks, -(-step.inputs // source.layer.pattern.panel))
             elif step.slices > 1:
                 partial = max(partial, step.slices * step.inputs)
             tasks = max(tasks, step.slices)

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.execution.pattern.index import Indexed, reduced
+from plugins.execution.pattern.index import Pattern, reduced
 from plugins.execution.pattern.validate import SIDE, validate_blocks, validated_copy
 
 
 @final
-class BlockStructure(Indexed):
+class Blocks16(Pattern):
     """Kept blocks of a matrix ``[N, K]``, both multiples of 16.
 
     Values lie by block, then output, then input, ``[blocks, 16, 16]`` flat; blocks by block
@@ -43,7 +43,7 @@ class BlockStructure(Indexed):
         self._settle(shape, copies["columns"].numel() * SIDE**2, (SIDE, SIDE), copies)
 
     @classmethod
-    def _trusted(cls, shape: tuple[int, int], tensors: dict[str, Tensor]) -> BlockStructure:
+    def _trusted(cls, shape: tuple[int, int], tensors: dict[str, Tensor]) -> Blocks16:
         """Of tensors that were made for it, neither copied nor checked."""
         new = cls.__new__(cls)
         new._settle(shape, tensors["columns"].numel() * SIDE**2, (SIDE, SIDE), tensors)

@@ -1,4 +1,4 @@
-"""Index structures of masks, made strip by strip: temporaries are as large as a few strips."""
+"""Patterns of masks, made strip by strip: temporaries are as large as a few strips."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plugins.execution.pattern.blocks16 import BlockStructure
-from plugins.execution.pattern.tiled_csr import Structure, tile_sizes
+from plugins.execution.pattern.blocks16 import Blocks16
+from plugins.execution.pattern.tiled_csr import TiledCSR
 from plugins.execution.pattern.validate import SIDE
 
 Bytes = NDArray[np.uint8]
@@ -19,8 +19,17 @@ STRIP = 1 << 22
 """Most entries of the matrix that are looked at in one go where blocks do not say."""
 
 
-def structure_of(mask: Tensor, tiles: tuple[int, int] | None = None) -> Structure | BlockStructure:
-    """The structure of a bool mask ``[N, K]``, True where an entry is kept.
+def tile_sizes(density: float) -> tuple[int, int]:
+    """``(panel, block)`` for a matrix of this density: the sparser, the larger.
+
+    A tile's activations fit the first or second cache, and its rows have a dozen entries or more.
+    """
+    size = 128 if density > 0.07 else 256
+    return size, size
+
+
+def pattern_of(mask: Tensor, tiles: tuple[int, int] | None = None) -> TiledCSR | Blocks16:
+    """The pattern of a bool mask ``[N, K]``, True where an entry is kept.
 
     Whole blocks of 16 x 16 are recognised, unless ``tiles``, ``(panel, block)``, are given:
     these are for panels, by default those of :func:`tile_sizes`.
@@ -57,7 +66,7 @@ def _strips(entries: Bytes, multiple: int) -> Iterator[tuple[int, Bytes]]:
         yield first, entries[first : first + height]
 
 
-def _of_blocks(entries: Bytes) -> BlockStructure:
+def _of_blocks(entries: Bytes) -> Blocks16:
     rows, columns = np.nonzero(entries[::SIDE, ::SIDE])
     height, width = entries.shape[0] // SIDE, entries.shape[1] // SIDE
     order = np.argsort(columns, kind="stable")
@@ -70,14 +79,14 @@ def _of_blocks(entries: Bytes) -> BlockStructure:
         "t_places": order,
     }
     tensors = {name: torch.from_numpy(a.astype(np.int32)) for name, a in arrays.items()}
-    return BlockStructure._trusted(entries.shape, tensors)
+    return Blocks16._trusted(entries.shape, tensors)
 
 
-def _of_panels(entries: Bytes, tiles: tuple[int, int] | None) -> Structure:
+def _of_panels(entries: Bytes, tiles: tuple[int, int] | None) -> TiledCSR:
     shape = rows, columns = entries.shape
     total = sum(int(np.count_nonzero(strip)) for _, strip in _strips(entries, 1))
     _expect_few(total)
-    panel, block = tiles or tile_sizes(total / entries.size, rows, columns)
+    panel, block = tiles or tile_sizes(total / entries.size)
     if not (0 < panel <= 256 and 0 < block <= 256):
         raise ValueError(f"panels and row blocks are of 1 to 256, got {panel} and {block}")
     panels, blocks = -(-columns // panel), -(-rows // block)
@@ -96,7 +105,7 @@ def _of_panels(entries: Bytes, tiles: tuple[int, int] | None) -> Structure:
         np.not_equal(strip, 0, out=padded[: len(strip), :columns].view(bool))
         done = _fill(arrays, index * block, padded.reshape(block, panels, panel), done)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return Structure._trusted(shape, panel, block, tensors)
+    return TiledCSR._trusted(shape, panel, block, tensors)
 
 
 def _starts(entries: Bytes, panel: int) -> NDArray[np.int32]:

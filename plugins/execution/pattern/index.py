@@ -1,4 +1,4 @@
-"""What the index structures have in common: identity, orders of the values, immutability."""
+"""What the index patterns have in common: identity, orders of the values, immutability."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from torch import Tensor
 from plugins.execution.pattern import order
 
 _numbers = itertools.count(1)
-_living: WeakValueDictionary[int, Indexed] = WeakValueDictionary()
+_living: WeakValueDictionary[int, Pattern] = WeakValueDictionary()
 
 
-class SparseLayer(ctypes.Structure):
-    """What a kernel is told of a structure; ``struct SparseLayer`` of the native sources."""
+class NativePattern(ctypes.Structure):
+    """What a kernel is told of a pattern; ``struct Pattern`` of the native sources."""
 
     _fields_ = (
         ("outputs", ctypes.c_int64),
@@ -36,17 +36,17 @@ class SparseLayer(ctypes.Structure):
     )
 
 
-class Indexed(ABC):
+class Pattern(ABC):
     """Which entries of a matrix ``[N, K]`` are kept, and in which order their values lie.
 
     Never changed once made, so that all copies of a layer share one: a deep copy is the
-    structure itself, a pickled one comes back as an equal one and is validated first.
-    Tensors cannot be frozen; those given are copied, and writing into the structure's own is
+    pattern itself, a pickled one comes back as an equal one and is validated first.
+    Tensors cannot be frozen; those given are copied, and writing into the pattern's own is
     noticed by :attr:`address` and :meth:`validate` (unless done through NumPy).
     """
 
     kind: ClassVar[int]
-    """How kernels tell structures apart: 0 panels, 1 blocks of 16."""
+    """How kernels tell patterns apart: 0 panels, 1 blocks of 16."""
     dtypes: ClassVar[Mapping[str, torch.dtype]]
     """Of its tensors, by name."""
     shape: torch.Size
@@ -58,7 +58,7 @@ class Indexed(ABC):
     block: int
     """Rows of a row block."""
     number: int
-    """Names the structure within this process (:func:`by_number`)."""
+    """Names the pattern within this process (:func:`by_number`)."""
     starts: Tensor
     columns: Tensor
     t_starts: Tensor
@@ -67,14 +67,14 @@ class Indexed(ABC):
 
     _tensors: tuple[Tensor, ...]
     _expected: int
-    _layer: SparseLayer
+    _layer: NativePattern
     _address: int
 
     def _settle(
         self, shape: tuple[int, int], nnz: int, tiles: tuple[int, int], tensors: dict[str, Tensor]
     ) -> None:
         """Take, once and for all, what it consists of; ``tiles`` are ``(panel, block)``."""
-        layer = SparseLayer(*shape, nnz, self.kind, *tiles)
+        layer = NativePattern(*shape, nnz, self.kind, *tiles)
         for name, tensor in tensors.items():
             setattr(layer, name, tensor.data_ptr())
         number = next(_numbers)
@@ -93,14 +93,14 @@ class Indexed(ABC):
         _living[number] = self
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"a structure does not change, nor does its {name}")
+        raise AttributeError(f"a pattern does not change, nor does its {name}")
 
     @property
     def address(self) -> int:
-        """Where kernels find :class:`SparseLayer`, for as long as this object lives.
+        """Where kernels find :class:`NativePattern`, for as long as this object lives.
 
         Raises:
-            ValueError: a tensor of the structure was written into.
+            ValueError: a tensor of the pattern was written into.
         """
         self._expect_unchanged()
         return self._address
@@ -133,12 +133,12 @@ class Indexed(ABC):
     def _validate(self, arrays: Mapping[str, Any]) -> None: ...
 
     def to_portable(self, values: Tensor) -> Tensor:
-        """``[..., nnz]`` in this structure's order to row-major order, ``matrix[mask]``."""
+        """``[..., nnz]`` in this pattern's order to row-major order, ``matrix[mask]``."""
         self._expect(values, (self.nnz,))
         return order.scattered(values, self.ranks(), self.nnz)
 
     def from_portable(self, values: Tensor) -> Tensor:
-        """``[..., nnz]`` in row-major order to this structure's."""
+        """``[..., nnz]`` in row-major order to this pattern's."""
         self._expect(values, (self.nnz,))
         return order.gathered(values, self.ranks())
 
@@ -157,7 +157,7 @@ class Indexed(ABC):
         """``[N, K]`` bool, True where an entry is kept."""
         return self.expanded(torch.ones(self.nnz, dtype=torch.bool))
 
-    def carrying(self, new: Indexed) -> Callable[[Tensor], Tensor]:
+    def carrying(self, new: Pattern) -> Callable[[Tensor], Tensor]:
         """What brings ``[..., nnz]`` into the order of ``new``, zero if not kept here.
 
         Nothing of the size of the matrix is made.
@@ -166,7 +166,8 @@ class Indexed(ABC):
             ValueError: ``new`` is of another shape.
         """
         new.expect(self.shape, new.nnz)
-        return order.carrying(self, new)
+        here, there = (self.positions(), self.ranks()), (new.positions(), new.ranks())
+        return order.carrying(here, there, self.shape.numel())
 
     # --- checks -------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ class Indexed(ABC):
         self._validate({name: getattr(self, name).numpy() for name in self.dtypes})
 
     def expect(self, shape: tuple[int, ...], count: int) -> None:
-        """Raise ValueError unless it is the structure of ``count`` weights of such a matrix."""
+        """Raise ValueError unless it is the pattern of ``count`` weights of such a matrix."""
         if tuple(shape) != tuple(self.shape):
             raise ValueError(f"{self} is another layer's: this one has shape {list(shape)}")
         if count != self.nnz:
@@ -207,33 +208,33 @@ class Indexed(ABC):
 
 
 def reduced(
-    structure: Indexed, *first: Any
-) -> tuple[Callable[..., Indexed], tuple[type[Indexed], tuple[Any, ...], dict[str, Any]]]:
+    pattern: Pattern, *first: Any
+) -> tuple[Callable[..., Pattern], tuple[type[Pattern], tuple[Any, ...], dict[str, Any]]]:
     """How it is pickled: arguments of its class, the tensors as arrays.
 
     PyTorch cannot unpickle tensors of uint16.
     """
-    arrays = {name: getattr(structure, name).numpy() for name in structure.dtypes}
-    return restored, (type(structure), first, arrays)
+    arrays = {name: getattr(pattern, name).numpy() for name in pattern.dtypes}
+    return restored, (type(pattern), first, arrays)
 
 
 def restored(
-    kind: Callable[..., Indexed], first: tuple[Any, ...], arrays: Mapping[str, Any]
-) -> Indexed:
+    kind: Callable[..., Pattern], first: tuple[Any, ...], arrays: Mapping[str, Any]
+) -> Pattern:
     """Undo :func:`reduced`; validated like any that is made of given tensors."""
     return kind(*first, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
-def by_number(number: int) -> Indexed:
-    """The structure of this number.
+def by_number(number: int) -> Pattern:
+    """The pattern of this number.
 
     Raises:
         ValueError: there is none, or none any more, in this process.
     """
-    structure = _living.get(int(number))
-    if structure is None:
-        raise ValueError(f"no structure has the number {int(number)} in this process")
-    return structure
+    pattern = _living.get(int(number))
+    if pattern is None:
+        raise ValueError(f"no pattern has the number {int(number)} in this process")
+    return pattern
 
 
 def _versions(tensors: Iterable[Tensor]) -> int:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from plugins.execution.pattern.index import Indexed
 
 
 def scattered(values: Tensor, places: Tensor, size: int) -> Tensor:
@@ -23,15 +19,21 @@ def gathered(values: Tensor, places: Tensor) -> Tensor:
     return values.index_select(-1, places.to(values.device))
 
 
-def carrying(old: Indexed, new: Indexed) -> Callable[[Tensor], Tensor]:
-    """What brings values of ``old`` into the order of ``new``, zero where ``old`` keeps none."""
-    if not old.nnz:
-        return lambda values: values.new_zeros(*values.shape[:-1], new.nnz)
-    order = inverse(old.ranks())
-    known = _small(old.positions(), old.shape)[order]  # rises
-    ranks = new.ranks()
-    wanted = _small(new.positions(), new.shape)[inverse(ranks)]  # rises: found much faster
-    found = torch.searchsorted(known, wanted).clamp_(max=old.nnz - 1)
+def carrying(
+    old: tuple[Tensor, Tensor], new: tuple[Tensor, Tensor], size: int
+) -> Callable[[Tensor], Tensor]:
+    """What brings values from one order into another, zero where there was none before.
+
+    Both are positions in the matrix, of ``size`` entries, and ranks in row-major order: ``[n]``
+    each. Nothing of the size of the matrix is made.
+    """
+    count, ranks = len(old[0]), new[1]
+    if not count:
+        return lambda values: values.new_zeros(*values.shape[:-1], len(ranks))
+    order = inverse(old[1])
+    known = _small(old[0], size)[order]  # rises
+    wanted = _small(new[0], size)[inverse(ranks)]  # rises: found much faster
+    found = torch.searchsorted(known, wanted).clamp_(max=count - 1)
     here, source = (known[found] == wanted)[ranks], order[found][ranks]
 
     def carry(values: Tensor) -> Tensor:
@@ -47,6 +49,6 @@ def inverse(ranks: Tensor) -> Tensor:
     return torch.empty_like(numbers).index_copy_(0, ranks, numbers)
 
 
-def _small(places: Tensor, shape: torch.Size) -> Tensor:
+def _small(places: Tensor, size: int) -> Tensor:
     """In half the memory, if the matrix is not too large for that."""
-    return places.int() if shape.numel() < 1 << 31 else places
+    return places.int() if size < 1 << 31 else places

@@ -16,24 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plugins.execution.pattern.blocks16 import BlockStructure
-from plugins.execution.pattern.index import Indexed, by_number, reduced
+from plugins.execution.pattern.index import Pattern, reduced
 from plugins.execution.pattern.validate import validate_panels, validated_copy
-
-__all__ = ["BlockStructure", "Structure", "by_number", "tile_sizes"]
-
-
-def tile_sizes(density: float, outputs: int, inputs: int) -> tuple[int, int]:
-    """``(panel, block)`` for a matrix of this density: the sparser, the larger.
-
-    A tile's activations fit the first or second cache, and its rows have a dozen entries or more.
-    """
-    size = 128 if density > 0.07 else 256
-    return size, size
 
 
 @final
-class Structure(Indexed):
+class TiledCSR(Pattern):
     """Kept entries of a matrix ``[N, K]`` in panels and row blocks.
 
     ``P = ceil(K / panel)`` panels, ``R = ceil(N / block)`` row blocks; all tensors are
@@ -73,21 +61,11 @@ class Structure(Indexed):
     @classmethod
     def _trusted(
         cls, shape: tuple[int, int], panel: int, block: int, tensors: dict[str, Tensor]
-    ) -> Structure:
+    ) -> TiledCSR:
         """Of tensors that were made for it, neither copied nor checked."""
         new = cls.__new__(cls)
         new._settle(shape, tensors["columns"].numel(), (panel, block), tensors)
         return new
-
-    @staticmethod
-    def from_mask(mask: Tensor) -> Structure | BlockStructure:
-        """Of a bool tensor ``[N, K]``; whole blocks of 16 x 16 are recognised.
-
-        Made by row blocks: what is needed meanwhile is some times the memory of one.
-        """
-        from plugins.execution.pattern.build import structure_of
-
-        return structure_of(mask)
 
     def _validate(self, arrays: Mapping[str, Any]) -> None:
         outputs, inputs = self.shape

@@ -24,7 +24,7 @@ def validated_copy(
 ) -> dict[str, Tensor]:
     """Copies of ``tensors``, which must be these, of these types, contiguous and on the CPU."""
     if set(tensors) != set(dtypes):
-        raise ValueError(f"a structure has {', '.join(dtypes)}; got {', '.join(tensors)}")
+        raise ValueError(f"a pattern has {', '.join(dtypes)}; got {', '.join(tensors)}")
     for name, dtype in dtypes.items():
         tensor = tensors[name]
         _require(tensor.dtype is dtype, f"{name} must be {dtype}, got {tensor.dtype}")
@@ -35,7 +35,7 @@ def validated_copy(
 
 
 def validate_panels(shape: tuple[int, int], panel: int, block: int, arrays: Arrays) -> None:
-    """Raise ValueError unless ``arrays`` are a :class:`Structure`'s."""
+    """Raise ValueError unless ``arrays`` are a :class:`TiledCSR`'s."""
     outputs, inputs = _positive(shape)
     for name, size in (("panel", panel), ("block", block)):
         _require(0 < size <= 256, f"{name} must be in 1 to 256, got {size}")
@@ -59,7 +59,7 @@ def validate_panels(shape: tuple[int, int], panel: int, block: int, arrays: Arra
 
 
 def validate_blocks(shape: tuple[int, int], arrays: Arrays) -> None:
-    """Raise ValueError unless ``arrays`` are a :class:`BlockStructure`'s."""
+    """Raise ValueError unless ``arrays`` are a :class:`Blocks16`'s."""
     outputs, inputs = _positive(shape)
     _require(outputs % SIDE == 0 and inputs % SIDE == 0, f"shape must be of 16s, got {list(shape)}")
     rows, columns, count = outputs // SIDE, inputs // SIDE, arrays["columns"].size

@@ -152,7 +152,7 @@ def test_the_report_is_plain_and_says_how_each_is_stored():
     compact = report["layers"]["critic.2.weight"]
     assert compact["shape"] == [20, 12]
     assert compact["density"] == pytest.approx(masks["2.weight"].float().mean().item(), abs=1e-6)
-    assert compact["bytes"] == module[2].structure.bytes + 4 * module[2].weight.numel()
+    assert compact["bytes"] == module[2].pattern.bytes + 4 * module[2].weight.numel()
     assert {compact["choice"], report["layers"]["critic.0.weight"]["choice"]} == {
         "compact",
         "masked",

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from plugins.execution.masked import Masked
-from plugins.execution.pattern.build import structure_of
+from plugins.execution.pattern.build import pattern_of
 from plugins.execution.pattern.index import by_number
 from plugins.execution.sparse import Sparse
 from tests.plugins.execution.sparse_networks import IMAGES, attached, network
@@ -39,7 +39,7 @@ def test_copies_compute_the_same_and_have_weights_of_their_own(how):
     twin = how(module)
     want = module(IMAGES)
     assert torch.equal(twin(IMAGES), want)
-    same = twin[2].structure is module[2].structure
+    same = twin[2].pattern is module[2].pattern
     assert same == (how is copy.deepcopy)
     with torch.no_grad():
         for parameter in twin.parameters():
@@ -48,13 +48,13 @@ def test_copies_compute_the_same_and_have_weights_of_their_own(how):
 
 
 def test_a_copy_outlives_the_original():
-    """As in another process, where structures have other numbers."""
+    """As in another process, where patterns have other numbers."""
     module = attached()[0]
-    number = module[2].structure.number
+    number = module[2].pattern.number
     want, twin = module(IMAGES).detach(), through_pickle(module)
     del module
     gc.collect()
-    with pytest.raises(ValueError, match="no structure has the number"):
+    with pytest.raises(ValueError, match="no pattern has the number"):
         by_number(number)
     assert torch.equal(twin(IMAGES), want)
 
@@ -62,13 +62,13 @@ def test_a_copy_outlives_the_original():
 def test_moves_and_conversions():
     module, *_ = attached()
     want = module(IMAGES)
-    numbers = [module[i].structure_id.clone() for i in (2, 4, 6)]
+    numbers = [module[i].pattern_id.clone() for i in (2, 4, 6)]
     module.double()
     assert module[2].weight.dtype is torch.float64
     torch.testing.assert_close(module(IMAGES.double()).float(), want)
     module.to("meta")
     assert module[2].weight.device.type == "meta"
-    assert [module[i].structure_id for i in (2, 4, 6)] == numbers
+    assert [module[i].pattern_id for i in (2, 4, 6)] == numbers
     assert module(IMAGES.double().to("meta")).shape == want.shape
     assert callable(module[2].bfloat16)
 
@@ -81,9 +81,9 @@ def test_a_state_dict_is_row_by_row_and_loads_into_another_order():
     other = Sparse().attach(network(), masks)
     for name in ("2.weight", "4.weight"):
         layer = module.get_submodule(name.removesuffix(".weight"))
-        old, new = layer.structure, structure_of(masks[name], (3, 5))  # narrow panels
+        old, new = layer.pattern, pattern_of(masks[name], (3, 5))  # narrow panels
         layer.weight.data = old.carrying(new)(layer.weight.data)
-        layer.restructure(new)
+        layer.exchange_pattern(new)
     state = module.state_dict()
     assert list(state) == list(network().state_dict())
     plain = Masked().attach(network(), masks)

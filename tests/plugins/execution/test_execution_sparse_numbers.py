@@ -229,27 +229,27 @@ def test_whole_updates_of_an_agent(agent, product):
     )
 
 
-def test_targets_share_structures_and_average_compactly():
+def test_targets_share_patterns_and_average_compactly():
     one = learner(Sparse(), SACOptions(critics=2), SIMBA, torch.float32)
     online, target = (
         [m for m in module.modules() if type(m) is SparseLinear]
         for module in (one.loss.critic, one.loss.target_critic)
     )
     assert len(online) == 8
-    assert all(a.structure is b.structure for a, b in zip(online, target, strict=True))
-    assert all(a.structure is not b.structure for a, b in pairwise(online))
+    assert all(a.pattern is b.pattern for a, b in zip(online, target, strict=True))
+    assert all(a.pattern is not b.pattern for a, b in pairwise(online))
     (step,) = [s for s in one.steps if s.phase.name == "critic"]
     one.update(make_batch(STATE))
     for layer in online:
         moments = step.optimizer.state[layer.weight]
-        assert moments["exp_avg"].shape == layer.weight.shape == (layer.structure.nnz,)
+        assert moments["exp_avg"].shape == layer.weight.shape == (layer.pattern.nnz,)
 
 
 @pytest.mark.parametrize("agent", ["sac", "ddpg"])
 def test_the_actor_phase_computes_no_weight_gradient_of_the_critic(agent, monkeypatch):
     options, network, *_ = AGENTS[agent]
     one = learner(Sparse(), options, network, torch.float32)
-    critics_own = {m.structure.number for m in one.loss.critic.modules() if type(m) is SparseLinear}
+    critics_own = {m.pattern.number for m in one.loss.critic.modules() if type(m) is SparseLinear}
     asked = []
     right = native_product.backward if native_product.available() is None else None
     if right is None:

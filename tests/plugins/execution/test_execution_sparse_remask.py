@@ -11,7 +11,7 @@ from torch import nn
 from core.api import dense
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.build import pattern_of
 from plugins.execution.sparse import Sparse
 from tests.plugins.execution.linear.sparse_pairs import WAYS, random_mask
 from tests.plugins.execution.sparse_networks import IMAGES, attached, masks_of, network
@@ -118,9 +118,9 @@ def test_optimizers_are_told():
 
 
 @pytest.mark.parametrize("native", WAYS)
-def test_a_structure_gives_the_layer_its_size(native):
-    structure = Structure.from_mask(random_mask(7, 9, 0.5))
-    layer = SparseLinear(structure, nn.Parameter(torch.zeros(structure.nnz)), None, native=native)
+def test_a_pattern_gives_the_layer_its_size(native):
+    pattern = pattern_of(random_mask(7, 9, 0.5))
+    layer = SparseLinear(pattern, nn.Parameter(torch.zeros(pattern.nnz)), None, native=native)
     assert (layer.in_features, layer.out_features) == (9, 7)
     assert layer.dense_shape == (7, 9)
     assert layer(torch.ones(2, 9)).shape == (2, 7)

@@ -9,12 +9,12 @@ struct Direction {
     int64_t outputs, inputs, across, along;
 };
 
-INLINE Direction forward_direction(const SparseLayer &layer) {
+INLINE Direction forward_direction(const Pattern &layer) {
     return {layer.starts, static_cast<const int32_t *>(layer.columns), nullptr, layer.outputs,
             layer.inputs, SIDE, 1};
 }
 
-INLINE Direction backward_direction(const SparseLayer &layer) {
+INLINE Direction backward_direction(const Pattern &layer) {
     return {layer.t_starts, static_cast<const int32_t *>(layer.t_rows),
             static_cast<const int32_t *>(layer.t_places), layer.inputs, layer.outputs, 1, SIDE};
 }
@@ -101,7 +101,7 @@ INLINE void outer_group(int64_t tiles, const E *gradient, int64_t gradient_tile,
 template <class E, int V>
 static void gradient_blocks(const Chain &chain, const Link &link) {
     constexpr int64_t lanes = V * Vectors<E>::width;
-    const SparseLayer &layer = *link.layer;
+    const Pattern &layer = *link.layer;
     const E *const gradients = static_cast<const E *>(link.output_gradient);
     const E *const inputs = static_cast<const E *>(link.input);
     E *const weight_gradient = static_cast<E *>(link.weight_gradient);

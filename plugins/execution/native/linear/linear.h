@@ -1,28 +1,17 @@
 // What Python hands to the kernels: structures of plain C, mirrored by ctypes in
-// plugins/execution/pattern/index.py (SparseLayer) and linear/library.py. Raise SPARSE_ABI with every change of them, and whenever what
-// an exported function does changes.
+// plugins/execution/linear/library.py. Raise LINEAR_ABI with every change of them or of Pattern, and
+// whenever what an exported function does changes.
 
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include "../common/pattern.h"
 
-static const int64_t SPARSE_ABI = 1;
-
-// Which entries of a matrix [outputs, inputs] are kept. See pattern/tiled_csr.py (kind 0)
-// and pattern/blocks16.py (kind 1) for the arrays.
-struct SparseLayer {
-    int64_t outputs, inputs, count, kind, panel, block;
-    const int32_t *starts;
-    const void *columns;
-    const int32_t *t_starts;
-    const void *t_rows, *t_places;
-};
+static const int64_t LINEAR_ABI = 2;
 
 // One layer of a chain. Packed activations are [ceil(batch / lanes)][features][lanes], and zero
 // in the lanes that the batch does not fill.
 struct Link {
-    const SparseLayer *layer;
+    const Pattern *layer;
     const void *weight, *bias;             // [count]; [outputs] or null
     void *weight_gradient, *bias_gradient; // null where nobody asks
     void *input, *output;                  // packed; the output after the ReLU

@@ -75,7 +75,7 @@ INLINE int64_t rows_at_once(int64_t outputs) {
 template <class E, int V>
 static void forward_panels(const Chain &chain, const Link &link, Ending ending) {
     constexpr int64_t lanes = V * Vectors<E>::width;
-    const SparseLayer &layer = *link.layer;
+    const Pattern &layer = *link.layer;
     const int64_t at_once = rows_at_once(layer.outputs);
     const int64_t pieces = (layer.outputs + at_once - 1) / at_once;
     const E *const weight = static_cast<const E *>(link.weight);
@@ -225,7 +225,7 @@ static NOINLINE void backward_tile(const Tile<E> &tile, Ending ending) {
 template <class E, int V, bool for_input, bool for_weight>
 static void backward_panels(const Chain &chain, const Link &link, Ending ending) {
     constexpr int64_t lanes = V * Vectors<E>::width;
-    const SparseLayer &layer = *link.layer;
+    const Pattern &layer = *link.layer;
     const int64_t panels = (layer.inputs + layer.panel - 1) / layer.panel;
     const int64_t blocks = (layer.outputs + layer.block - 1) / layer.block;
     E *const scratch = static_cast<E *>(chain.scratch);

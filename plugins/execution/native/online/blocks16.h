@@ -6,7 +6,7 @@ constexpr int PARTS = SIDE / LANES;  // vectors in a row of a block
 
 struct Blocks {
     const int32_t *starts, *columns, *t_starts, *t_rows, *t_places;
-    INLINE_MEMBER explicit Blocks(const SparseLayer &layer)
+    INLINE_MEMBER explicit Blocks(const Pattern &layer)
         : starts(layer.starts),
           columns(static_cast<const int32_t *>(layer.columns)),
           t_starts(layer.t_starts),
@@ -34,7 +34,7 @@ INLINE void multiply_blocks(const Step &step, const Blocks &blocks, int64_t row,
 
 // For rows of blocks.
 INLINE void forward_blocks(const Step &step, const Pass &pass, int64_t first, int64_t last) {
-    const Blocks blocks(*step.structure);
+    const Blocks blocks(*step.pattern);
     for (int64_t row = first; row < last; ++row) {
         const int64_t from = blocks.starts[row] * BLOCK, end = blocks.starts[row + 1] * BLOCK;
         if (pass.direction)
@@ -48,7 +48,7 @@ INLINE void forward_blocks(const Step &step, const Pass &pass, int64_t first, in
 
 // One column of blocks: trace <- decay trace + outer(g, x), its L1 norm, and below += W^T g.
 INLINE double accumulate_blocks(const Step &step, const Pass &pass, int64_t column) {
-    const Blocks blocks(*step.structure);
+    const Blocks blocks(*step.pattern);
     const float *input = step.input + column * SIDE;
     Floats x[PARTS], below[PARTS] = {}, norm{};
     for (int part = 0; part < PARTS; ++part) x[part] = load(input + part * LANES);

@@ -1,15 +1,12 @@
-// What Python hands to the kernels for one observation: structures of plain C, mirrored by ctypes
-// in plugins/execution/online/library.py. Raise ROWS_ABI with every change of them, and whenever what an exported
-// function does changes.
+// What Python hands to the kernels for one observation: structures of plain C, mirrored by ctypes in
+// plugins/execution/online/library.py. Raise ONLINE_ABI with every change of them or of Pattern, and
+// whenever what an exported function does changes.
 
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include "../common/pattern.h"
 
-#include "../linear/linear.h"
-
-static const int64_t ROWS_ABI = 3;
+static const int64_t ONLINE_ABI = 4;
 
 enum Kind : int64_t { DENSE = 0, SPARSE = 1, NORM = 2, BEND = 3 };
 
@@ -21,7 +18,7 @@ struct Step {
     int64_t count;          // of weights
     float *weight, *bias;   // either may be null
     const int32_t *weight_mask, *bias_mask;  // a word per weight, all bits set where it lives
-    const SparseLayer *structure;            // of a sparse layer; kept weights only
+    const Pattern *pattern;            // of a sparse layer; kept weights only
     float *input, *output;  // of the first observation; the other's lie `other` floats on
     float *input_gradient;  // null where nobody asks for it
     float *output_gradient;

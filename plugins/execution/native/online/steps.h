@@ -13,13 +13,13 @@ static void forward_rows(const Step &step, const Pass &pass, int64_t first, int6
         begin(step, first, last, step.output + which * pass.other);
     if (step.kind == DENSE) {
         forward_dense(step, pass, first, last);
-    } else if (step.structure->kind == 1) {
+    } else if (step.pattern->kind == 1) {
         forward_blocks(step, pass, first / SIDE, last / SIDE);
-    } else if (step.structure->panel <= 32) {
+    } else if (step.pattern->panel <= 32) {
         forward_panels<2>(step, pass, first, last);
-    } else if (step.structure->panel <= 64) {
+    } else if (step.pattern->panel <= 64) {
         forward_panels<4>(step, pass, first, last);
-    } else if (step.structure->panel <= 128) {
+    } else if (step.pattern->panel <= 128) {
         forward_panels<8>(step, pass, first, last);
     } else {
         forward_panels<16>(step, pass, first, last);
@@ -27,9 +27,9 @@ static void forward_rows(const Step &step, const Pass &pass, int64_t first, int6
 }
 
 static double accumulate_panel_of(const Step &step, const Pass &pass, int64_t number) {
-    if (step.structure->panel <= 32) return accumulate_panels<2>(step, pass, number);
-    if (step.structure->panel <= 64) return accumulate_panels<4>(step, pass, number);
-    if (step.structure->panel <= 128) return accumulate_panels<8>(step, pass, number);
+    if (step.pattern->panel <= 32) return accumulate_panels<2>(step, pass, number);
+    if (step.pattern->panel <= 64) return accumulate_panels<4>(step, pass, number);
+    if (step.pattern->panel <= 128) return accumulate_panels<8>(step, pass, number);
     return accumulate_panels<16>(step, pass, number);
 }
 
@@ -59,7 +59,7 @@ INLINE void forward_linear(const Step &step, const Pass &pass) {
 
 INLINE int64_t backward_tasks(const Step &step) {
     if (step.kind == DENSE) return step.slices;
-    const SparseLayer &layer = *step.structure;
+    const Pattern &layer = *step.pattern;
     const int64_t side = layer.kind == 1 ? SIDE : layer.panel;
     return (layer.inputs + side - 1) / side;
 }
@@ -68,7 +68,7 @@ INLINE double accumulate_linear(const Step &step, const Pass &pass) {
     const int64_t tasks = backward_tasks(step);
     parallel(tasks, step.threads, [&](int64_t task) {
         step.norms[task] = step.kind == DENSE             ? accumulate_slice(step, pass, task)
-                           : step.structure->kind == 1 ? accumulate_blocks(step, pass, task)
+                           : step.pattern->kind == 1 ? accumulate_blocks(step, pass, task)
                                                        : accumulate_panel_of(step, pass, task);
     });
     double norm = 0;

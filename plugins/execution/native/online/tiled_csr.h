@@ -94,7 +94,7 @@ struct Panel {
     const int32_t *starts;   // [rows + 1]
     const uint8_t *columns;  // of the layer
     int64_t first, width;
-    INLINE_MEMBER Panel(const SparseLayer &layer, int64_t number)
+    INLINE_MEMBER Panel(const Pattern &layer, int64_t number)
         : starts(layer.starts + number * (layer.outputs + 1)),
           columns(static_cast<const uint8_t *>(layer.columns)),
           first(number * layer.panel),
@@ -205,7 +205,7 @@ INLINE void forward_panel(const Step &step, const Pass &pass, const Panel &panel
 
 template <int parts>
 INLINE void forward_panels(const Step &step, const Pass &pass, int64_t first, int64_t last) {
-    const SparseLayer &layer = *step.structure;
+    const Pattern &layer = *step.pattern;
     for (int64_t number = 0; number * layer.panel < layer.inputs; ++number) {
         const Panel panel(layer, number);
         pass.rows == 2 ? forward_panel<parts, true>(step, pass, panel, first, last)
@@ -284,7 +284,7 @@ INLINE double accumulate_panel(const Step &step, const Pass &pass, const Panel &
 
 template <int parts>
 INLINE double accumulate_panels(const Step &step, const Pass &pass, int64_t number) {
-    const Panel panel(*step.structure, number);
+    const Panel panel(*step.pattern, number);
     float *below = step.input_gradient;
     return below ? accumulate_panel<parts, true>(step, pass, panel, below)
                  : accumulate_panel<parts, false>(step, pass, panel, below);

@@ -32,7 +32,7 @@ struct Layer {
     Array<int32_t> starts, t_starts, block_columns, block_rows, block_places;
     Array<uint8_t> columns, t_rows;
     Array<uint16_t> t_places;
-    SparseLayer layer;
+    Pattern layer;
 };
 
 static std::unique_ptr<Layer> panels(int64_t n, int64_t k, double density, int64_t panel,
@@ -177,8 +177,8 @@ static double check(const std::vector<Layer *> &layers, int64_t batch, int64_t l
     const Chain chain = {links.data(), static_cast<int64_t>(n), batch, lanes, sizeof(E) == 8,
                          threads, x.data.get(), y.data.get(), dy.data.get(), dx.data.get(),
                          scratch.data.get()};
-    openwork_sparse_forward(&chain);
-    openwork_sparse_backward(&chain);
+    openwork_linear_forward(&chain);
+    openwork_linear_backward(&chain);
 
     std::vector<Matrix> inputs{exactly(x)}, dense;
     for (std::size_t i = 0; i < n; ++i) {
@@ -226,15 +226,13 @@ int main() {
         {keep(blocks(3, 2, 0.6)), keep(panels(33, 48, 0.3, 7, 9))},
         {keep(panels(64, 9, 0.4, 4, 50)), keep(blocks(1, 4, 0.8)), keep(blocks(2, 1, 0.5))}};
     int failures = 0;
-    for (const auto &layer : all)
-        if (openwork_sparse_validate(&layer->layer)) ++failures, std::puts("validate");
 #if defined(OPENWORK_ONE_LEVEL)
     const int64_t batches[] = {1, 65, 130};
 #else
     const int64_t batches[] = {1, 2, 15, 16, 17, 33, 64, 65, 127, 300};
 #endif
     for (int64_t level = 0; level <= best_version(); ++level) {
-        openwork_sparse_use(level);
+        openwork_linear_use(level);
         for (const auto &chain : chains)
             for (int64_t batch : batches)
                 for (int64_t lanes = 16; lanes <= 64; lanes *= 2)

@@ -8,19 +8,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from plugins.execution.linear import native_product
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.linear import library, native_product
+from plugins.execution.pattern.build import pattern_of
 
 LEVELS = (0, 1, 2)
 """Instruction sets: baseline, AVX2, AVX-512 (or the best there is below)."""
 EXACT = {torch.float64: 1e-12, torch.float32: 3e-5}
 
 
+def use(level):
+    """The instruction set of this number, or the best if that is lower; which it is now."""
+    return int(library.loaded().openwork_linear_use(level))
+
+
 @dataclass
 class Layers:
     """A chain, and the dense matrices that it stands for."""
 
-    structures: list
+    patterns: list
     masks: list[Tensor]
     matrices: list[Tensor]
     biases: list[Tensor | None]
@@ -28,8 +33,8 @@ class Layers:
 
     def weights(self, dtype):
         return [
-            structure.compacted(matrix).to(dtype)
-            for structure, matrix in zip(self.structures, self.matrices, strict=True)
+            pattern.compacted(matrix).to(dtype)
+            for pattern, matrix in zip(self.patterns, self.matrices, strict=True)
         ]
 
 
@@ -50,8 +55,8 @@ def chain(masks, relu, bias=True, seed=0):
     draw = lambda *shape: torch.randn(*shape, generator=generator).double()  # noqa: E731
     matrices = [draw(*mask.shape) * mask for mask in masks]
     biases = [draw(len(mask)) if bias else None for mask in masks]
-    structures = [Structure.from_mask(mask) for mask in masks]
-    return Layers(structures, masks, matrices, biases, list(relu))
+    patterns = [pattern_of(mask) for mask in masks]
+    return Layers(patterns, masks, matrices, biases, list(relu))
 
 
 def dense(layers, x, dy):
@@ -64,7 +69,7 @@ def dense(layers, x, dy):
         y = F.linear(y, matrix, bias)
         y = y.relu() if relu else y
     y.backward(dy.double())
-    weights = [s.compacted(m.grad) for s, m in zip(layers.structures, matrices, strict=True)]
+    weights = [s.compacted(m.grad) for s, m in zip(layers.patterns, matrices, strict=True)]
     return y.detach(), x.grad, weights, [None if b is None else b.grad for b in biases]
 
 
@@ -72,10 +77,10 @@ def compiled(layers, x, dy, dtype=torch.float64, bf16=False):
     biases = [None if b is None else b.to(dtype) for b in layers.biases]
     x, weights = x.to(dtype), layers.weights(dtype)
     y, tape = native_product.forward(
-        layers.structures, weights, biases, layers.relu, x, keep=True, bf16=bf16
+        layers.patterns, weights, biases, layers.relu, x, keep=True, bf16=bf16
     )
     dx, dweights, dbiases = native_product.backward(
-        layers.structures, weights, layers.relu, tape, len(x), dy.to(dtype),
+        layers.patterns, weights, layers.relu, tape, len(x), dy.to(dtype),
         need_x=True, need=[True] * len(weights), bf16=bf16,
     )  # fmt: skip
     return y, dx, dweights, dbiases

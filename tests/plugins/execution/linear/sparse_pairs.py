@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from core.api import in_turn
 from plugins.execution.linear import native_product
 from plugins.execution.linear.sparse_linear import SparseLinear
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.build import pattern_of
 
 WAYS = [
     pytest.param(
@@ -46,10 +46,10 @@ def pair(
     dense = nn.Linear(inputs, outputs, bias=bias, dtype=dtype)
     with torch.no_grad():
         dense.weight.mul_(mask)
-    structure = Structure.from_mask(mask)
-    weight = nn.Parameter(structure.compacted(dense.weight.detach()))
+    pattern = pattern_of(mask)
+    weight = nn.Parameter(pattern.compacted(dense.weight.detach()))
     own = nn.Parameter(dense.bias.detach().clone()) if bias else None
-    return dense, SparseLinear(structure, weight, own, native=native, bf16=bf16)
+    return dense, SparseLinear(pattern, weight, own, native=native, bf16=bf16)
 
 
 class InTurn(nn.Module):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.execution.linear import native_product
-from plugins.execution.pattern.tiled_csr import BlockStructure
+from plugins.execution.pattern.blocks16 import Blocks16
 from tests.plugins.execution.linear.sparse_chains import (
     EXACT,
     LEVELS,
@@ -20,6 +20,7 @@ from tests.plugins.execution.linear.sparse_chains import (
     dense,
     flat,
     random_mask,
+    use,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def best_instructions():
     yield
-    native_product.use(99)
+    use(99)
 
 
 # --- against dense matrices --------------------------------------------------------------
@@ -49,7 +50,7 @@ def test_chains_of_any_shape(data):
     masks = [random_mask(*pair, data.draw(densities)) for pair in pairs]
     relu = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
     layers = chain(masks, relu, bias=data.draw(st.booleans()))
-    native_product.use(data.draw(st.sampled_from(LEVELS)))
+    use(data.draw(st.sampled_from(LEVELS)))
     batch = data.draw(st.one_of(st.integers(1, 70), st.integers(1, 300)))
     assert_right(layers, batch, data.draw(st.sampled_from(list(EXACT))))
 
@@ -65,7 +66,7 @@ def test_blocks_and_panels_mixed(data):
         for block, n, k in zip(whole, (b, c), (a, b), strict=True)
     ]
     layers = chain(masks, [True, data.draw(st.booleans())])
-    native_product.use(data.draw(st.sampled_from(LEVELS)))
+    use(data.draw(st.sampled_from(LEVELS)))
     assert_right(layers, data.draw(st.integers(1, 150)), data.draw(st.sampled_from(list(EXACT))))
 
 
@@ -75,7 +76,7 @@ def test_blocks_and_panels_mixed(data):
 def test_batches_and_instruction_sets(level, dtype, batch):
     """More than one panel and row block each way, and a last one that is not full."""
     torch.manual_seed(0)
-    native_product.use(level)
+    use(level)
     layers = chain([random_mask(300, 70, 0.1), random_mask(40, 300, 0.04)], [True, False])
     assert_right(layers, batch, dtype)
 
@@ -90,9 +91,9 @@ def test_one_kept_weight(shape):
 def test_blocks_are_taken_as_such():
     torch.manual_seed(0)
     layers = chain([blocks(random_mask(5, 3, 0.4)), blocks(random_mask(2, 5, 0.5))], [True, True])
-    assert all(isinstance(s, BlockStructure) for s in layers.structures)
+    assert all(isinstance(s, Blocks16) for s in layers.patterns)
     for level in LEVELS:
-        native_product.use(level)
+        use(level)
         for batch in (1, 33, 256):
             assert_right(layers, batch, torch.float64)
 
@@ -120,12 +121,12 @@ def test_only_what_is_needed_is_computed_and_equal():
     _, dx, dweights, dbiases = compiled(layers, x, dy)
     weights = layers.weights(torch.float64)
     _, tape = native_product.forward(
-        layers.structures, weights, layers.biases, layers.relu, x, keep=True
+        layers.patterns, weights, layers.biases, layers.relu, x, keep=True
     )
     for wanted in range(16):
         need, need_x = [bool(wanted & 1 << i) for i in range(3)], bool(wanted & 8)
         got_x, got_weights, got_biases = native_product.backward(
-            layers.structures, weights, layers.relu, tape, 50, dy, need_x=need_x, need=need
+            layers.patterns, weights, layers.relu, tape, 50, dy, need_x=need_x, need=need
         )
         assert (got_x is not None) == need_x
         assert got_x is None or torch.equal(got_x, dx)
@@ -139,7 +140,7 @@ def test_only_what_is_needed_is_computed_and_equal():
 def test_no_tape_unless_asked():
     layers = chain([torch.ones(3, 4, dtype=torch.bool)], [False])
     y, tape = native_product.forward(
-        layers.structures, layers.weights(torch.float32), [None], [False], torch.ones(2, 4),
+        layers.patterns, layers.weights(torch.float32), [None], [False], torch.ones(2, 4),
         keep=False,
     )  # fmt: skip
     assert tape.numel() == 0
@@ -150,7 +151,7 @@ def test_no_tape_unless_asked():
 @pytest.mark.parametrize("whole", [False, True])
 def test_same_bits_for_any_number_of_threads(level, whole):
     torch.manual_seed(0)
-    native_product.use(level)
+    use(level)
     masks = [random_mask(640, 320, 0.1), random_mask(300, 640, 0.1)]
     if whole:
         masks = [blocks(random_mask(40, 20, 0.2)), blocks(random_mask(20, 40, 0.2))]

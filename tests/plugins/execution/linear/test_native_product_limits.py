@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from plugins.execution.linear import native_product
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.build import pattern_of
 from tests.plugins.execution.linear.sparse_chains import (
     LEVELS,
     blocks,
@@ -15,6 +15,7 @@ from tests.plugins.execution.linear.sparse_chains import (
     compiled,
     flat,
     random_mask,
+    use,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(autouse=True)
 def best_instructions():
     yield
-    native_product.use(99)
+    use(99)
 
 
 # --- not numbers -----------------------------------------------------------------------------
@@ -43,7 +44,7 @@ def test_what_is_not_finite_goes_where_it_does_densely(level, whole, value, plac
     where one zero times infinity would make them NaN.)
     """
     torch.manual_seed(0)
-    native_product.use(level)
+    use(level)
     mask = blocks(random_mask(2, 3, 0.5)) if whole else random_mask(32, 48, 0.3)
     layers = chain([mask, random_mask(6, 32, 1.0)], [relu, False])
     x, dy = torch.rand(21, 48).double() + 0.1, torch.rand(21, 6).double() + 0.1
@@ -76,7 +77,7 @@ def expected_without_removed(layers, x, dy):
     hidden = hidden.relu() if layers.relu[0] else hidden
     y = hidden @ second.T + b2
     y.backward(dy)
-    weights = [s.compacted(m.grad) for s, m in zip(layers.structures, (first, second), strict=True)]
+    weights = [s.compacted(m.grad) for s, m in zip(layers.patterns, (first, second), strict=True)]
     return y.detach(), x.grad, weights, [b1.grad, b2.grad]
 
 
@@ -91,7 +92,7 @@ def rounded(tensor):
 @pytest.mark.parametrize("whole", [False, True])
 def test_factors_of_products_rounded_to_bfloat16(level, whole):
     torch.manual_seed(0)
-    native_product.use(level)
+    use(level)
     mask = blocks(random_mask(3, 2, 0.5)) if whole else random_mask(48, 32, 0.3)
     layers = chain([mask, random_mask(11, 48, 0.2)], [True, False])
     x, dy = torch.randn(40, 32), torch.randn(40, 11)
@@ -100,8 +101,8 @@ def test_factors_of_products_rounded_to_bfloat16(level, whole):
     y = F.linear(hidden, second, layers.biases[1])
     dhidden = rounded(rounded(dy) @ second * (hidden > 0))
     weights = [
-        layers.structures[0].compacted(dhidden.T @ rounded(x)),
-        layers.structures[1].compacted(rounded(dy).T @ hidden),
+        layers.patterns[0].compacted(dhidden.T @ rounded(x)),
+        layers.patterns[1].compacted(rounded(dy).T @ hidden),
     ]
     wanted = y, dhidden @ first, weights, [dhidden.sum(0), rounded(dy).sum(0)]
     # Where a sum lies between two bfloat16, float and double may round it apart: by one part in
@@ -117,9 +118,9 @@ def test_bfloat16_of_every_kind_of_number():
     bits = torch.arange(-(2**31), 2**31, 65521 * 8, dtype=torch.int64).to(torch.int32)
     x = torch.cat([bits, torch.tensor([0x3F808000, 0x3F818000, 0x7FC00001, 0x7F800001])])
     x = x.to(torch.int32).view(torch.float32)[:, None]
-    structure = Structure.from_mask(torch.ones(1, 1, dtype=torch.bool))
+    pattern = pattern_of(torch.ones(1, 1, dtype=torch.bool))
     y, _ = native_product.forward(
-        [structure], [torch.ones(1)], [None], [False], x, keep=False, bf16=True
+        [pattern], [torch.ones(1)], [None], [False], x, keep=False, bf16=True
     )
     torch.testing.assert_close(y, x.bfloat16().float(), rtol=0, atol=0, equal_nan=True)
 
@@ -130,12 +131,12 @@ def test_bfloat16_of_every_kind_of_number():
 def test_sizes_and_types_are_checked():
     layers = chain([random_mask(6, 5, 0.5), random_mask(3, 6, 0.5)], [True, False])
     weights = layers.weights(torch.float32)
-    structures, x = layers.structures, torch.ones(2, 5)
+    patterns, x = layers.patterns, torch.ones(2, 5)
 
-    def refused(match, structures=structures, weights=weights, biases=(None, None), x=x, **options):
+    def refused(match, patterns=patterns, weights=weights, biases=(None, None), x=x, **options):
         with pytest.raises(ValueError, match=match):
             native_product.forward(
-                structures, weights, biases, [True, False][: len(structures)], x, keep=True,
+                patterns, weights, biases, [True, False][: len(patterns)], x, keep=True,
                 **options,
             )  # fmt: skip
 
@@ -148,7 +149,7 @@ def test_sizes_and_types_are_checked():
     refused("shape", weights=[weights[0], weights[0]])
     refused("must be torch.float32", weights=[weights[0], weights[1].double()])
     refused("as many", weights=weights[:1])
-    refused("cannot follow", structures=structures[::-1], weights=weights[::-1], x=torch.ones(2, 6))
+    refused("cannot follow", patterns=patterns[::-1], weights=weights[::-1], x=torch.ones(2, 6))
     refused("bias", biases=(torch.ones(5), None))
     double = layers.weights(torch.float64)
     refused("float32 weights", weights=double, x=x.double(), bf16=True)
@@ -157,7 +158,7 @@ def test_sizes_and_types_are_checked():
 def test_gradients_of_another_batch_or_tape_are_refused():
     layers = chain([random_mask(6, 5, 0.5)], [True])
     weights, x = layers.weights(torch.float32), torch.ones(2, 5)
-    _, tape = native_product.forward(layers.structures, weights, [None], [True], x, keep=True)
+    _, tape = native_product.forward(layers.patterns, weights, [None], [True], x, keep=True)
     for batch, dy, kept in (
         (3, torch.ones(2, 6), tape),
         (2, torch.ones(2, 5), tape),
@@ -166,40 +167,5 @@ def test_gradients_of_another_batch_or_tape_are_refused():
     ):
         with pytest.raises(ValueError, match="shape|batch|must be"):
             native_product.backward(
-                layers.structures, weights, [True], kept, batch, dy, need_x=True, need=[True]
+                layers.patterns, weights, [True], kept, batch, dy, need_x=True, need=[True]
             )
-
-
-def test_malformed_structures_are_recognised():
-    """Every kind of damage, by the check in C. The tensors are written into behind its back."""
-    torch.manual_seed(0)
-
-    def panels():
-        return Structure.from_mask(random_mask(40, 300, 0.2))
-
-    def whole():
-        return Structure.from_mask(blocks(random_mask(4, 5, 0.5)))
-
-    def swap(array, i, j):
-        array[[i, j]] = array[[j, i]]
-
-    damages = [
-        (panels, "starts", lambda a: a.__setitem__((0, 3), a[0, 3] + 4000)),
-        (panels, "starts", lambda a: a.__setitem__((0, 0), 1)),
-        (panels, "columns", lambda a: swap(a, 0, 1)),
-        (panels, "columns", lambda a: a.__setitem__(-1, 255)),
-        (panels, "t_starts", lambda a: a.__setitem__((0, 5), -1)),
-        (panels, "t_rows", lambda a: a.__setitem__(-1, 255)),
-        (panels, "t_places", lambda a: a.__setitem__(0, 65535)),
-        (panels, "t_places", lambda a: swap(a, 0, 1)),
-        (whole, "starts", lambda a: a.__setitem__(-1, a[-1] + 1)),
-        (whole, "columns", lambda a: a.__setitem__(0, 5)),
-        (whole, "t_starts", lambda a: a.__setitem__(1, 1000)),
-        (whole, "t_rows", lambda a: a.__setitem__(0, -1)),
-        (whole, "t_places", lambda a: swap(a, 0, 1)),
-    ]
-    for make, name, damage in damages:
-        structure = make()
-        assert native_product.malformed(structure) is None
-        damage(getattr(structure, name).numpy())
-        assert native_product.malformed(structure), name

@@ -11,7 +11,7 @@ from torch import nn
 from core.api import in_turn
 from plugins.execution.linear import dense_product, native_product, op
 from plugins.execution.linear.sparse_linear import SparseLinear
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.build import pattern_of
 from tests.plugins.execution.linear.sparse_pairs import (
     WAYS,
     InTurn,
@@ -99,7 +99,7 @@ def test_unusual_masks(native, kind):
     else:
         mask = random_mask(300, 600, 0.05)
     dense, compact = pair(mask, native=native)
-    assert compact.structure.kind == (kind in ("blocks", "full"))
+    assert compact.pattern.kind == (kind in ("blocks", "full"))
     x = torch.randn(37, mask.shape[1], dtype=torch.float64, requires_grad=True)
     assert_equal_chains(InTurn([dense, nn.ReLU()]), InTurn([compact, nn.ReLU()]), x, x.dtype)
 
@@ -285,7 +285,7 @@ def arguments(layers, x, *, native=True):
         x,
         [layer.weight for layer in layers],
         [layer.bias for layer in layers],
-        [layer.structure_id for layer in layers],
+        [layer.pattern_id for layer in layers],
         [True] * len(layers),
         [layer.out_features for layer in layers],
         True,
@@ -307,22 +307,22 @@ def test_what_does_not_belong_together_is_refused():
     layer, other = (pair(random_mask(4, 6, 0.5))[1] for _ in "ab")
     wider = pair(random_mask(4, 7, 0.5))[1]
     x = torch.randn(5, 6, dtype=torch.float64)
-    layer.structure_id = wider.structure_id
+    layer.pattern_id = wider.pattern_id
     with pytest.raises(ValueError, match="another layer"):
         layer(x)
-    layer.structure_id = other.structure_id
-    if other.structure.nnz != layer.structure.nnz:
+    layer.pattern_id = other.pattern_id
+    if other.pattern.nnz != layer.pattern.nnz:
         with pytest.raises(ValueError, match="another layer"):
             layer(x)
-    layer.structure_id = torch.tensor(10**12)
-    with pytest.raises(ValueError, match="no structure has the number"):
+    layer.pattern_id = torch.tensor(10**12)
+    with pytest.raises(ValueError, match="no pattern has the number"):
         layer(x)
     with pytest.raises(ValueError, match="float32"):
         other(x.float())
     with pytest.raises(RuntimeError, match=r"SparseLinear.*shape \[5, 7\]"):
         other(torch.randn(5, 7, dtype=torch.float64))
     with pytest.raises(ValueError, match="another layer"):
-        SparseLinear(other.structure, nn.Parameter(torch.zeros(3)), None)
+        SparseLinear(other.pattern, nn.Parameter(torch.zeros(3)), None)
 
 
 def test_layers_run_together_only_where_nobody_watches(monkeypatch):
@@ -357,12 +357,12 @@ def test_layers_run_together_only_where_nobody_watches(monkeypatch):
     assert runs == [1, 1]
 
 
-def test_structures_are_let_go_with_their_layers():
+def test_patterns_are_let_go_with_their_layers():
     layer = pair(random_mask(4, 6, 0.5), native=False)[1]
     layer(torch.randn(2, 6, dtype=torch.float64))
     before = len(dense_product._positions)
-    structure = Structure.from_mask(random_mask(4, 6, 0.5))
-    dense_product.positions(structure, torch.device("cpu"))
+    pattern = pattern_of(random_mask(4, 6, 0.5))
+    dense_product.positions(pattern, torch.device("cpu"))
     assert len(dense_product._positions) == before + 1
-    del structure
+    del pattern
     assert len(dense_product._positions) == before

@@ -14,7 +14,7 @@ from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from plugins.execution.linear.sparse_linear import SparseLinear
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.build import pattern_of
 from tests.fake_cuda import CUDA, LAZY, NoTransfers, claim, claim_module, fake_device
 from tests.plugins.execution.linear.sparse_pairs import WAYS, InTurn, chains, kept, pair
 
@@ -52,7 +52,7 @@ def stacked(modules):
 @pytest.mark.parametrize("shared", [True, False])
 def test_vmap_over_stacked_networks_with_masks_of_their_own(native, shared):
     dense, compact = both(native)
-    assert len({m.layers[0].structure.number for m in compact}) == 3
+    assert len({m.layers[0].pattern.number for m in compact}) == 3
     x = torch.randn(*(() if shared else (3,)), 6, 8, dtype=DOUBLE, requires_grad=True)
     found = []
     for modules in (dense, compact):
@@ -68,7 +68,7 @@ def test_vmap_over_stacked_networks_with_masks_of_their_own(native, shared):
 
 
 @pytest.mark.parametrize("native", WAYS)
-def test_a_stack_made_of_one_structure_would_be_wrong(native):
+def test_a_stack_made_of_one_pattern_would_be_wrong(native):
     """What the buffer of each layer is for: its number must travel with its weights."""
     _, compact = both(native)
     (parameters, buffers), call = stacked(compact)
@@ -133,8 +133,8 @@ def test_compiled_in_one_graph(native, backend):
     counters = torch._dynamo.utils.counters
     assert not counters["graph_break"]
     # Other masks, so other sizes and another number: no stale graph.
-    structure = Structure.from_mask(mask_of(9, 6, 20, 1))
-    compact.layers[0].restructure(structure)
+    pattern = pattern_of(mask_of(9, 6, 20, 1))
+    compact.layers[0].exchange_pattern(pattern)
     compact.layers[0].weight = nn.Parameter(torch.randn(20, dtype=DOUBLE))
     torch.testing.assert_close(compiled(x), objective(x))
     torch._dynamo.reset()
@@ -142,9 +142,9 @@ def test_compiled_in_one_graph(native, backend):
 
 @pytest.mark.parametrize("device", [CUDA, LAZY])
 def test_on_a_device_nothing_meets_the_cpu_and_nothing_is_read(device):
-    """The products there are densified; the structure's number stays where it is read."""
+    """The products there are densified; the pattern's number stays where it is read."""
     _, compact = chains([6, 9, 4], [True, False], [0.5, 0.5], dtype=torch.float32)
-    numbers = [layer.structure_id for layer in compact.layers[::2]]
+    numbers = [layer.pattern_id for layer in compact.layers[::2]]
     with fake_device(device) as mode, NoTransfers():
         claim_module(mode, compact)
         x = claim(mode, torch.randn(5, 6))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from ctypes import PyDLL
+from dataclasses import replace
 from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from core.api import EnvironmentSpec, NetworkContext
-from core.api import library as compiled
+from plugins.execution import compiled
 from plugins.execution.masked import Masked
 from plugins.execution.online import library
 from plugins.execution.online.network import Row
@@ -27,7 +28,7 @@ from tests.plugins.execution.online.dense_networks import a_critic, an_actor, ou
 from tests.plugins.intervened import make_agent
 
 torch.set_num_threads(1)
-ROWS = library.rows
+KERNELS = library.kernels
 
 
 @pytest.fixture
@@ -174,11 +175,13 @@ def test_other_networks_have_no_row(kernels, make):
 
 @pytest.fixture
 def real(monkeypatch):
-    """``library.rows`` itself, as if nobody had called it yet."""
-    monkeypatch.setattr(library, "rows", ROWS)
-    ROWS.cache_clear()
+    """The installed library itself, as if nobody had asked for it yet."""
+    monkeypatch.setattr(library, "kernels", KERNELS)
+    for cached in (KERNELS, library._found):
+        cached.cache_clear()
     yield monkeypatch
-    ROWS.cache_clear()
+    for cached in (KERNELS, library._found):
+        cached.cache_clear()
 
 
 def rows_twice():
@@ -190,7 +193,7 @@ def rows_twice():
 
 
 def test_without_the_library_there_is_one_warning(real):
-    real.setattr(library, "compiled", lambda *_, **__: "were not built")
+    real.setattr(compiled, "FOLDER", Path("nowhere"))
     rows, [(category, message)] = rows_twice()
     assert rows == [None, None]
     assert category is RuntimeWarning
@@ -200,18 +203,16 @@ def test_without_the_library_there_is_one_warning(real):
 
 
 def test_a_library_of_another_version_counts_as_absent(real, built):
-    real.setattr(library, "compiled", lambda *_, **__: PyDLL(built._name))
-    real.setattr(library, "ABI", library.ABI + 1)
-    rows, [(_, message)] = rows_twice()
-    assert rows == [None, None]
-    assert "another version" in message
+    assert replace(library.LIBRARY, abi=library.ABI + 1).declared(built) == "are of another version"
+    smaller = replace(library.LIBRARY, structures=(library.Step, library.Step))
+    real.setattr(library, "LIBRARY", smaller)
+    if library.missing() != "were not built":
+        assert library.missing() == "are of another version"
 
 
 def test_a_library_that_cannot_be_loaded_counts_as_absent(real, tmp_path):
-    suffix = EXTENSION_SUFFIXES[0]
-    (tmp_path / f"_online{suffix}").write_bytes(b"no library")
-    beside = str(tmp_path / "library.py")
-    real.setattr(library, "compiled", lambda stem, **how: compiled(beside, stem, **how))
+    (tmp_path / f"_online{EXTENSION_SUFFIXES[0]}").write_bytes(b"no library")
+    real.setattr(compiled, "FOLDER", tmp_path)
     rows, [(_, message)] = rows_twice()
     assert rows == [None, None]
     assert "cannot be loaded" in message
@@ -226,7 +227,7 @@ def test_the_installed_library_fits(real):
 
 
 def test_native_can_be_turned_off_in_silence(real):
-    real.setattr(library, "compiled", lambda *_, **__: "were not built")
+    real.setattr(compiled, "FOLDER", Path("nowhere"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert Masked(native=False).row(an_actor()) is None
@@ -234,6 +235,6 @@ def test_native_can_be_turned_off_in_silence(real):
 
 @pytest.mark.parametrize("kind", ["obgd", "q"])
 def test_without_the_library_a_learner_runs_its_phases(real, kind):
-    real.setattr(library, "rows", lambda: None)
+    real.setattr(library, "kernels", lambda: None)
     learner = make_agent(kind, fuse=True).learner
     assert learner._run == learner.step

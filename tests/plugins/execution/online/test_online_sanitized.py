@@ -29,8 +29,8 @@ from plugins.execution.online import library
 from plugins.execution.online import program
 from tests.plugins.execution.online.kept_networks import BACKENDS, perceptron, simba, some_masks
 
-kernels = library.declared(PyDLL(sys.argv[1]))
-library.rows = lambda: kernels
+kernels = library.LIBRARY.declared(PyDLL(sys.argv[1]))
+library.kernels = lambda: kernels
 torch.set_num_threads(2)
 program.LARGE = 1000
 CASES = [
@@ -41,7 +41,7 @@ CASES = [
     (lambda: perceptron(5, (19, 1), (1,), True, torch.nn.LeakyReLU), 0.5, False),
 ]
 for level in range(3):
-    if kernels.openwork_rows_use(level) != level:
+    if kernels.openwork_online_use(level) != level:
         break
     for make, density, blocks in CASES:
         for backend in BACKENDS:

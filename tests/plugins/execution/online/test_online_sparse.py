@@ -14,7 +14,7 @@ from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.online import program
 from plugins.execution.online.network import Row
 from plugins.execution.pattern import build
-from plugins.execution.pattern.tiled_csr import BlockStructure
+from plugins.execution.pattern.blocks16 import Blocks16
 from plugins.optimizers.obgd import ObGD
 from tests.plugins.execution.online.dense_networks import jacobian_product
 from tests.plugins.execution.online.kept_networks import (
@@ -145,7 +145,7 @@ def test_blocks_are_stored_as_blocks_and_others_in_panels():
         BACKENDS["sparse"]().attach(module, some_masks(module, 0.2, blocks))
         layers = [m for m in module.modules() if isinstance(m, SparseLinear)]
         assert len(layers) == 4
-        assert any(isinstance(m.structure, BlockStructure) for m in layers) == blocks
+        assert any(isinstance(m.pattern, Blocks16) for m in layers) == blocks
 
 
 @pytest.mark.parametrize("density", [0.02, 0.1, 0.3, 1.1])

@@ -1,4 +1,4 @@
-"""Index structures of masks, against the dense matrix and plain loops."""
+"""Index patterns of masks, against the dense matrix and plain loops."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.execution.pattern.build import structure_of
-from plugins.execution.pattern.index import SparseLayer
-from plugins.execution.pattern.tiled_csr import BlockStructure, Structure, by_number, tile_sizes
+from plugins.execution.pattern.blocks16 import Blocks16
+from plugins.execution.pattern.build import pattern_of, tile_sizes
+from plugins.execution.pattern.index import NativePattern, by_number
+from plugins.execution.pattern.tiled_csr import TiledCSR
 
 torch.set_num_threads(1)
 
@@ -50,7 +51,7 @@ def numbered(mask):
 
 
 def panel_major(mask, panel, block):
-    """What the structure of ``mask`` must be, by plain loops."""
+    """What the pattern of ``mask`` must be, by plain loops."""
     rows, columns = mask.shape
     kept = mask.tolist()
     starts, numbers, place = [], [], {}
@@ -85,37 +86,37 @@ def panel_major(mask, panel, block):
 @settings(max_examples=150, deadline=None)
 @given(mask=masks(), tiles=tiles)
 def test_entries_lie_by_panel_then_row_then_column(mask, tiles):
-    structure = structure_of(mask, tiles)
-    assert isinstance(structure, Structure)
-    assert (structure.panel, structure.block) == tiles
-    assert structure.shape == mask.shape
-    assert structure.nnz == mask.count_nonzero()
+    pattern = pattern_of(mask, tiles)
+    assert isinstance(pattern, TiledCSR)
+    assert (pattern.panel, pattern.block) == tiles
+    assert pattern.shape == mask.shape
+    assert pattern.nnz == mask.count_nonzero()
     for name, expected in panel_major(mask, *tiles).items():
-        tensor = getattr(structure, name)
+        tensor = getattr(pattern, name)
         assert tensor.tolist() == expected, name
-        assert tensor.dtype is Structure.dtypes[name]
+        assert tensor.dtype is TiledCSR.dtypes[name]
         assert tensor.is_contiguous()
-    structure.validate()
+    pattern.validate()
 
 
 def test_a_full_tile_of_the_largest_size_fits_its_places():
-    structure = structure_of(torch.ones(256, 300, dtype=torch.bool), (256, 256))
-    assert int(structure.t_places.int().max()) == 65535
-    structure.validate()
+    pattern = pattern_of(torch.ones(256, 300, dtype=torch.bool), (256, 256))
+    assert int(pattern.t_places.int().max()) == 65535
+    pattern.validate()
 
 
 @settings(max_examples=100, deadline=None)
 @given(mask=masks(), tiles=st.none() | tiles, lead=st.sampled_from([(), (1,), (2, 3), (0,)]))
 def test_values_go_between_orders_exactly(mask, tiles, lead):
-    structure = structure_of(mask, tiles)
+    pattern = pattern_of(mask, tiles)
     matrix = numbered(mask) + torch.arange(math.prod(lead)).view(*lead, 1, 1) * mask
-    values = structure.compacted(matrix)
-    assert values.shape == (*lead, structure.nnz)
-    assert torch.equal(structure.expanded(values), matrix)
-    portable = structure.to_portable(values)
+    values = pattern.compacted(matrix)
+    assert values.shape == (*lead, pattern.nnz)
+    assert torch.equal(pattern.expanded(values), matrix)
+    portable = pattern.to_portable(values)
     assert torch.equal(portable, matrix[..., mask])
-    assert torch.equal(structure.from_portable(portable), values)
-    assert torch.equal(structure.mask(), mask)
+    assert torch.equal(pattern.from_portable(portable), values)
+    assert torch.equal(pattern.mask(), mask)
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,27 +126,27 @@ def test_whole_blocks_are_recognised(data, rows, columns):
         data.draw(st.lists(st.booleans(), min_size=rows * columns, max_size=rows * columns))
     ).view(rows, columns)
     mask = kept.repeat_interleave(16, 0).repeat_interleave(16, 1)
-    structure = Structure.from_mask(mask)
-    assert isinstance(structure, BlockStructure)
-    assert structure.nnz == mask.count_nonzero()
-    assert structure.density == pytest.approx(kept.float().mean().item())
+    pattern = pattern_of(mask)
+    assert isinstance(pattern, Blocks16)
+    assert pattern.nnz == mask.count_nonzero()
+    assert pattern.density == pytest.approx(kept.float().mean().item())
     places = [(i, k) for i in range(rows) for k in range(columns) if kept[i, k]]
     by_column = sorted(range(len(places)), key=lambda b: places[b][::-1])
-    assert structure.columns.tolist() == [k for _, k in places]
-    assert structure.t_rows.tolist() == [places[b][0] for b in by_column]
-    assert structure.t_places.tolist() == by_column
-    assert structure.starts.tolist() == [sum(i < row for i, _ in places) for row in range(rows + 1)]
-    assert structure.t_starts.tolist() == [
+    assert pattern.columns.tolist() == [k for _, k in places]
+    assert pattern.t_rows.tolist() == [places[b][0] for b in by_column]
+    assert pattern.t_places.tolist() == by_column
+    assert pattern.starts.tolist() == [sum(i < row for i, _ in places) for row in range(rows + 1)]
+    assert pattern.t_starts.tolist() == [
         sum(k < column for _, k in places) for column in range(columns + 1)
     ]
-    structure.validate()
+    pattern.validate()
     matrix = numbered(mask)
-    values = structure.compacted(matrix)
+    values = pattern.compacted(matrix)
     for block, (i, k) in zip(values.view(-1, 16, 16), places, strict=True):
         assert torch.equal(block, matrix[16 * i : 16 * i + 16, 16 * k : 16 * k + 16])
-    assert torch.equal(structure.expanded(values), matrix)
-    assert torch.equal(structure.to_portable(values), matrix[mask])
-    assert torch.equal(structure.from_portable(matrix[mask]), values)
+    assert torch.equal(pattern.expanded(values), matrix)
+    assert torch.equal(pattern.to_portable(values), matrix[mask])
+    assert torch.equal(pattern.from_portable(matrix[mask]), values)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (15, 31), (33, 17), (47, 79)])
@@ -153,30 +154,30 @@ def test_one_entry_more_or_less_and_there_are_no_whole_blocks(place):
     mask = torch.rand(3, 5, generator=torch.Generator().manual_seed(0)) < 0.5
     mask = mask.repeat_interleave(16, 0).repeat_interleave(16, 1)
     mask[place] = ~mask[place]
-    structure = Structure.from_mask(mask)
-    assert isinstance(structure, Structure)
-    assert torch.equal(structure.mask(), mask)
+    pattern = pattern_of(mask)
+    assert isinstance(pattern, TiledCSR)
+    assert torch.equal(pattern.mask(), mask)
 
 
 @pytest.mark.parametrize("entries", [(slice(0, 16), 3), (3, slice(0, 16))])
 def test_a_line_less_and_a_block_is_not_whole(entries):
     mask = torch.ones(32, 48, dtype=torch.bool)
-    assert isinstance(Structure.from_mask(mask), BlockStructure)
+    assert isinstance(pattern_of(mask), Blocks16)
     mask[entries] = False
-    assert isinstance(Structure.from_mask(mask), Structure)
+    assert isinstance(pattern_of(mask), TiledCSR)
 
 
 def test_panels_of_whole_blocks_if_tiles_are_named():
     mask = torch.ones(32, 48, dtype=torch.bool)
-    structure = structure_of(mask, (16, 16))
-    assert isinstance(structure, Structure)
-    assert torch.equal(structure.mask(), mask)
+    pattern = pattern_of(mask, (16, 16))
+    assert isinstance(pattern, TiledCSR)
+    assert torch.equal(pattern.mask(), mask)
 
 
 def test_blocks_out_of_step_are_none():
     mask = torch.zeros(32, 32, dtype=torch.bool)
     mask[8:24, 8:24] = True
-    assert isinstance(Structure.from_mask(mask), Structure)
+    assert isinstance(pattern_of(mask), TiledCSR)
 
 
 def test_strips_of_every_height_give_the_same(monkeypatch):
@@ -185,12 +186,12 @@ def test_strips_of_every_height_give_the_same(monkeypatch):
     blocks[64:80, 16:32] = True
     almost = blocks.clone()
     almost[95, 63] = True
-    whole = structure_of(mask)
+    whole = pattern_of(mask)
     for most in (1, 61 * 16, 61 * 50):
         monkeypatch.setattr("plugins.execution.pattern.build.STRIP", most)
-        assert structure_of(mask).equals(whole)
-        assert isinstance(structure_of(blocks), BlockStructure)
-        assert isinstance(structure_of(almost), Structure)
+        assert pattern_of(mask).equals(whole)
+        assert isinstance(pattern_of(blocks), Blocks16)
+        assert isinstance(pattern_of(almost), TiledCSR)
 
 
 @pytest.mark.parametrize(
@@ -204,29 +205,29 @@ def test_strips_of_every_height_give_the_same(monkeypatch):
 )
 def test_what_is_no_mask_is_refused(mask):
     with pytest.raises(ValueError, match=r"bool \[N, K\]"):
-        Structure.from_mask(mask)
+        pattern_of(mask)
 
 
 @pytest.mark.parametrize("tiles", [(0, 16), (257, 16), (16, 0), (16, 257)])
 def test_tiles_beyond_a_byte_are_refused(tiles):
     with pytest.raises(ValueError, match="of 1 to 256"):
-        structure_of(torch.ones(3, 4, dtype=torch.bool), tiles)
+        pattern_of(torch.ones(3, 4, dtype=torch.bool), tiles)
 
 
 def test_masks_need_not_be_contiguous_nor_their_bytes_one():
     mask = torch.rand(40, 30, generator=torch.Generator().manual_seed(1)) < 0.3
-    expected = Structure.from_mask(mask)
-    assert Structure.from_mask(mask.t().contiguous().t()).equals(expected)
-    assert Structure.from_mask((mask.to(torch.uint8) * 3).view(torch.bool)).equals(expected)
+    expected = pattern_of(mask)
+    assert pattern_of(mask.t().contiguous().t()).equals(expected)
+    assert pattern_of((mask.to(torch.uint8) * 3).view(torch.bool)).equals(expected)
 
 
 @pytest.mark.parametrize("density", [0.01, 0.1, 0.3, 1.0])
 def test_the_default_tiles_are_those_of_the_density(density):
     size = 257
     mask = torch.rand(size, size, generator=torch.Generator().manual_seed(1)) < density
-    structure = Structure.from_mask(mask)
-    assert (structure.panel, structure.block) == tile_sizes(structure.density, size, size)
-    assert all(1 <= tile <= 256 for tile in tile_sizes(density, size, size))
+    pattern = pattern_of(mask)
+    assert (pattern.panel, pattern.block) == tile_sizes(pattern.density)
+    assert all(1 <= tile <= 256 for tile in tile_sizes(density))
 
 
 # --- what others are given --------------------------------------------------------------
@@ -234,31 +235,31 @@ def test_the_default_tiles_are_those_of_the_density(density):
 
 def small(seed=0, rows=20, columns=30, density=0.3):
     generator = torch.Generator().manual_seed(seed)
-    return structure_of(torch.rand(rows, columns, generator=generator) < density, (16, 8))
+    return pattern_of(torch.rand(rows, columns, generator=generator) < density, (16, 8))
 
 
-def block_structure():
-    return structure_of(torch.ones(32, 48, dtype=torch.bool))
+def whole_blocks():
+    return pattern_of(torch.ones(32, 48, dtype=torch.bool))
 
 
-@pytest.mark.parametrize("structure", [small(), block_structure()], ids=["panels", "blocks"])
-def test_kernels_find_it_at_its_address(structure):
-    layer = SparseLayer.from_address(structure.address)
-    assert (layer.outputs, layer.inputs, layer.count) == (*structure.shape, structure.nnz)
-    kind = int(isinstance(structure, BlockStructure))
-    assert (layer.kind, layer.panel, layer.block) == (kind, structure.panel, structure.block)
-    assert [name for name, _ in SparseLayer._fields_[:6]] == [
+@pytest.mark.parametrize("pattern", [small(), whole_blocks()], ids=["panels", "blocks"])
+def test_kernels_find_it_at_its_address(pattern):
+    layer = NativePattern.from_address(pattern.address)
+    assert (layer.outputs, layer.inputs, layer.count) == (*pattern.shape, pattern.nnz)
+    kind = int(isinstance(pattern, Blocks16))
+    assert (layer.kind, layer.panel, layer.block) == (kind, pattern.panel, pattern.block)
+    assert [name for name, _ in NativePattern._fields_[:6]] == [
         "outputs", "inputs", "count", "kind", "panel", "block",
     ]  # fmt: skip
-    assert ctypes.sizeof(SparseLayer) == 11 * 8
-    for name in structure.dtypes:
-        assert getattr(layer, name) == getattr(structure, name).data_ptr()
-    size = structure.starts.numel()
+    assert ctypes.sizeof(NativePattern) == 11 * 8
+    for name in pattern.dtypes:
+        assert getattr(layer, name) == getattr(pattern, name).data_ptr()
+    size = pattern.starts.numel()
     ints = ctypes.cast(layer.starts, ctypes.POINTER(ctypes.c_int32))
-    assert np.ctypeslib.as_array(ints, (size,)).tolist() == structure.starts.flatten().tolist()
+    assert np.ctypeslib.as_array(ints, (size,)).tolist() == pattern.starts.flatten().tolist()
 
 
-def test_numbers_lead_to_structures_that_live():
+def test_numbers_lead_to_patterns_that_live():
     one, two = small(), small()
     assert one.number != two.number
     assert by_number(one.number) is one
@@ -270,15 +271,15 @@ def test_numbers_lead_to_structures_that_live():
         by_number(gone)
 
 
-@pytest.mark.parametrize("structure", [small(), block_structure()], ids=["panels", "blocks"])
-def test_copies_are_the_same_and_pickles_equal(structure):
-    assert copy.deepcopy([structure])[0] is structure
-    assert copy.copy(structure) is structure
-    again = pickle.loads(pickle.dumps(structure))
-    assert again is not structure
-    assert again.equals(structure)
-    assert again.number != structure.number
-    assert again.address != structure.address
+@pytest.mark.parametrize("pattern", [small(), whole_blocks()], ids=["panels", "blocks"])
+def test_copies_are_the_same_and_pickles_equal(pattern):
+    assert copy.deepcopy([pattern])[0] is pattern
+    assert copy.copy(pattern) is pattern
+    again = pickle.loads(pickle.dumps(pattern))
+    assert again is not pattern
+    assert again.equals(pattern)
+    assert again.number != pattern.number
+    assert again.address != pattern.address
     assert by_number(again.number) is again
 
 
@@ -287,68 +288,68 @@ def test_equality_is_of_every_entry():
     assert not small().equals(small(seed=1))
     assert not small().equals(small(rows=21))
     mask = small().mask()
-    assert not small().equals(structure_of(mask, (16, 16)))
-    assert not small().equals(structure_of(mask, (8, 8)))
-    assert not small().equals(block_structure())
-    wide = structure_of(mask, (32, 8))
-    assert not structure_of(mask, (64, 8)).equals(wide)  # the tensors are the same
+    assert not small().equals(pattern_of(mask, (16, 16)))
+    assert not small().equals(pattern_of(mask, (8, 8)))
+    assert not small().equals(whole_blocks())
+    wide = pattern_of(mask, (32, 8))
+    assert not pattern_of(mask, (64, 8)).equals(wide)  # the tensors are the same
 
 
 def test_nothing_of_it_can_be_set():
-    structure = small()
+    pattern = small()
     with pytest.raises(AttributeError, match="panel"):
-        structure.panel = 3
+        pattern.panel = 3
 
 
 @pytest.mark.parametrize("name", ["starts", "columns", "t_starts", "t_rows", "t_places"])
 def test_writing_into_it_is_noticed(name):
-    structure = small()
-    tensor = getattr(structure, name)
+    pattern = small()
+    tensor = getattr(pattern, name)
     tensor.view(-1)[:1].zero_()
     with pytest.raises(ValueError, match="was written into"):
-        _ = structure.address
+        _ = pattern.address
     with pytest.raises(ValueError, match="was written into"):
-        structure.validate()
+        pattern.validate()
 
 
 def test_one_that_is_made_in_inference_mode_serves_outside():
     with torch.inference_mode():
-        structure = small()
-        again = pickle.loads(pickle.dumps(structure))
-    assert structure.address
+        pattern = small()
+        again = pickle.loads(pickle.dumps(pattern))
+    assert pattern.address
     assert again.address
 
 
 def test_its_size_in_memory():
     rows, columns = 512, 1024
-    structure = Structure.from_mask(
+    pattern = pattern_of(
         torch.rand(rows, columns, generator=torch.Generator().manual_seed(0)) < 0.1
     )
     tables = 4 * (rows + 1) * 8 + 4 * (columns + 1) * 4  # 8 panels, 4 row blocks
-    assert structure.bytes == 4 * structure.nnz + tables
-    assert structure.density == pytest.approx(0.1, abs=0.005)
+    assert pattern.bytes == 4 * pattern.nnz + tables
+    assert pattern.density == pytest.approx(0.1, abs=0.005)
 
 
 def test_orders_are_differentiable_and_batched():
-    structure = small()
-    values = torch.randn(structure.nnz, dtype=torch.float64, requires_grad=True)
-    matrix = torch.randn(structure.shape, dtype=torch.float64)
-    (structure.expanded(values) * matrix).sum().backward()
-    assert torch.equal(values.grad, structure.compacted(matrix))
-    batch = torch.randn(3, structure.nnz)
-    expected = torch.stack([structure.expanded(row) for row in batch])
-    assert torch.equal(torch.vmap(structure.expanded)(batch), expected)
-    assert torch.equal(torch.vmap(structure.compacted)(expected), batch)
-    assert torch.equal(torch.vmap(structure.to_portable)(batch), structure.to_portable(batch))
+    pattern = small()
+    values = torch.randn(pattern.nnz, dtype=torch.float64, requires_grad=True)
+    matrix = torch.randn(pattern.shape, dtype=torch.float64)
+    (pattern.expanded(values) * matrix).sum().backward()
+    assert torch.equal(values.grad, pattern.compacted(matrix))
+    batch = torch.randn(3, pattern.nnz)
+    expected = torch.stack([pattern.expanded(row) for row in batch])
+    assert torch.equal(torch.vmap(pattern.expanded)(batch), expected)
+    assert torch.equal(torch.vmap(pattern.compacted)(expected), batch)
+    assert torch.equal(torch.vmap(pattern.to_portable)(batch), pattern.to_portable(batch))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.bool])
 def test_orders_are_of_any_type(dtype):
-    structure = small()
-    matrix = structure.mask().to(dtype)
-    values = structure.compacted(matrix)
+    pattern = small()
+    matrix = pattern.mask().to(dtype)
+    values = pattern.compacted(matrix)
     assert values.dtype is dtype
-    assert torch.equal(structure.expanded(values), matrix)
+    assert torch.equal(pattern.expanded(values), matrix)
 
 
 @settings(max_examples=60, deadline=None)
@@ -356,23 +357,23 @@ def test_orders_are_of_any_type(dtype):
 def test_values_are_carried_to_other_masks(mask, data, seed, lead):
     generator = torch.Generator().manual_seed(seed)
     other = torch.rand(mask.shape, generator=generator) < data.draw(st.sampled_from([0, 0.3, 1]))
-    old, new = structure_of(mask, (16, 8)), structure_of(other, (8, 32))
+    old, new = pattern_of(mask, (16, 8)), pattern_of(other, (8, 32))
     matrix = torch.randn(*lead, *mask.shape, generator=generator) * mask
     got = old.carrying(new)(old.compacted(matrix))
     assert torch.equal(new.expanded(got), matrix * other)
 
 
 def test_another_layers_sizes_are_refused():
-    structure = small()
-    structure.expect((20, 30), structure.nnz)
+    pattern = small()
+    pattern.expect((20, 30), pattern.nnz)
     with pytest.raises(ValueError, match=r"another layer's: this one has shape \[30, 20\]"):
-        structure.expect((30, 20), structure.nnz)
+        pattern.expect((30, 20), pattern.nnz)
     with pytest.raises(ValueError, match="another layer's: this one has 7 weights"):
-        structure.expect((20, 30), 7)
-    for use in (structure.to_portable, structure.from_portable, structure.expanded):
+        pattern.expect((20, 30), 7)
+    for use in (pattern.to_portable, pattern.from_portable, pattern.expanded):
         with pytest.raises(ValueError, match=r"needs \[\.\.\., \d+\], got \[3\]"):
             use(torch.zeros(3))
     with pytest.raises(ValueError, match=r"needs \[\.\.\., 20, 30\], got \[30, 20\]"):
-        structure.compacted(torch.zeros(30, 20))
+        pattern.compacted(torch.zeros(30, 20))
     with pytest.raises(ValueError, match="another layer's"):
-        structure.carrying(small(rows=21))
+        pattern.carrying(small(rows=21))

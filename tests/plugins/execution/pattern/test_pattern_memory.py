@@ -1,4 +1,4 @@
-"""Masks and structures of large networks are made in little more memory than they end in."""
+"""Masks and patterns of large networks are made in little more memory than they end in."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from pathlib import Path
 import pytest
 import torch
 
-from plugins.execution.pattern.build import structure_of
+from plugins.execution.pattern.build import pattern_of
 
 ROOT = Path(__file__).parents[4]
 SIDE = 4096
 """Of a layer: 16.8 million weights, whose places in int64 would take 134 MB."""
 
 
-def structure_memory(mask):
-    """Bytes that the structure of ``mask`` keeps, and most that were taken meanwhile."""
-    structure_of(mask[:64, :64], (16, 16))  # what is allocated once only
+def pattern_memory(mask):
+    """Bytes that the pattern of ``mask`` keeps, and most that were taken meanwhile."""
+    pattern_of(mask[:64, :64], (16, 16))  # what is allocated once only
     tracemalloc.start()
     try:
-        structure = structure_of(mask)
-        return structure.bytes, tracemalloc.get_traced_memory()[1]
+        pattern = pattern_of(mask)
+        return pattern.bytes, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
 
 @pytest.mark.parametrize("density", [0.05, 0.1, 0.3])
-def test_a_structure_is_built_from_a_few_strips(density):
+def test_a_pattern_is_built_from_a_few_strips(density):
     mask = torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(0)) < density
-    kept, peak = structure_memory(mask)
+    kept, peak = pattern_memory(mask)
     assert kept >= 4 * density * mask.numel()
     # A strip is 64 to 256 of the 4,096 rows.
     assert peak - kept < 1.5 * mask.numel()
@@ -40,7 +40,7 @@ def test_a_structure_is_built_from_a_few_strips(density):
 
 def test_one_of_blocks_too():
     mask = torch.rand(SIDE // 16, SIDE // 16, generator=torch.Generator().manual_seed(0)) < 0.1
-    kept, peak = structure_memory(mask.repeat_interleave(16, 0).repeat_interleave(16, 1))
+    kept, peak = pattern_memory(mask.repeat_interleave(16, 0).repeat_interleave(16, 1))
     assert peak - kept < 0.5 * SIDE**2
 
 
@@ -52,7 +52,7 @@ import torch
 from torch import nn
 
 from core.agent.masks import MaskSet
-from plugins.execution.pattern.tiled_csr import Structure
+from plugins.execution.pattern.tiled_csr import TiledCSR
 from plugins.masks import RandomMaskOptions, register_masks
 
 torch.set_num_threads(1)
@@ -76,8 +76,8 @@ def peaks(side, layers):
     bits = sum(mask["bits"].nbytes for mask in drawn.state_dict().values())
     drawing = memory("VmHWM") - start - bits
     start = begin()
-    structures = [Structure.from_mask(mask) for mask in drawn.values()]
-    kept = sum(structure.bytes for structure in structures)
+    patterns = [pattern_of(mask) for mask in drawn.values()]
+    kept = sum(pattern.bytes for pattern in patterns)
     return drawing, memory("VmHWM") - start - kept, bits, kept
 
 peaks(64, 1)
@@ -85,7 +85,7 @@ print(json.dumps(peaks(SIDE, 4)))
 """
 
 
-def test_masks_and_structures_of_a_network_in_a_process_of_their_own():
+def test_masks_and_patterns_of_a_network_in_a_process_of_their_own():
     """Four layers: one mask of them at a time is a byte a weight, all would be 67 MB."""
     if not sys.platform.startswith("linux"):
         pytest.skip("needs /proc")
@@ -104,5 +104,5 @@ def test_masks_and_structures_of_a_network_in_a_process_of_their_own():
     assert bits == 4 * SIDE**2 / 8
     assert kept < 0.5 * 4 * SIDE**2
     assert drawing < 2.5 * SIDE**2
-    # One mask, the one before it, and some strips of a structure.
+    # One mask, the one before it, and some strips of a pattern.
     assert building < 3.5 * SIDE**2
