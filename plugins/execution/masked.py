@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from plugins.execution.online.network import row_of
-from plugins.execution.remasking import change_state, refresh
+from plugins.execution.online.network import online_network
+from plugins.execution.remask import change_state, refresh
 
 if TYPE_CHECKING:
     from torch import nn
 
     from core.api import ExecutionContext
-    from plugins.execution.online.network import Row
+    from plugins.execution.online.network import CompiledNetwork
     from plugins.execution.options import MaskedOptions
 
 
@@ -41,7 +41,7 @@ class Masked:
 
     def __init__(self, native: bool = True) -> None:
         self._native = native
-        self._rows: WeakKeyDictionary[Row, nn.Module] = WeakKeyDictionary()
+        self._rows: WeakKeyDictionary[CompiledNetwork, nn.Module] = WeakKeyDictionary()
         self._deferring = False
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
@@ -93,7 +93,7 @@ class Masked:
         self.settle()
         self._zero(self._attached)
 
-    def row(self, module: nn.Module) -> Row | None:
+    def row(self, module: nn.Module) -> CompiledNetwork | None:
         """``module`` on one observation at a time, without autograd; follows its masks.
 
         By compiled kernels. None where these were not built (with a warning), without
@@ -102,7 +102,7 @@ class Masked:
         """
         if not self._native:
             return None
-        row = row_of(module, lambda parameter: self._masks.get(id(parameter)))
+        row = online_network(module, lambda parameter: self._masks.get(id(parameter)))
         if row is not None:
             row.defers = self._deferring
             self._rows[row] = module

@@ -1,21 +1,20 @@
-"""What other masks do to the layers of networks that are being trained: entries, and forms."""
+"""What other masks do to networks that are being trained: to layers, and to optimizers' state."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, final
 
+import torch
 from torch import Tensor, nn
 
+from core.api import Refreshable, shaped_like
 from plugins.execution.convert import compact_like, convertible, dense_like, give, replaced
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.pattern import order
 from plugins.execution.pattern.build import pattern_of
-from plugins.execution.remasking import change_state
 
 if TYPE_CHECKING:
-    import torch
-
     from plugins.execution.pattern.index import Pattern
 
 Change = Callable[[Tensor], Tensor]
@@ -106,3 +105,29 @@ def _expanding(layer: nn.Module) -> Change:
         return flat.view(*values.shape[:-1], *pattern.shape)
 
     return expanded
+
+
+# --- what optimizers remember -----------------------------------------------------------
+
+
+def change_state(
+    optimizers: Iterable[torch.optim.Optimizer],
+    parameter: nn.Parameter,
+    change: Callable[[Tensor], Tensor],
+) -> None:
+    """Put ``change(state)`` for every state tensor shaped like ``parameter``.
+
+    Call it while ``parameter`` has the shape that its state has.
+    """
+    for optimizer in optimizers:
+        state = optimizer.state.get(parameter, {})
+        for name, value in state.items():
+            if isinstance(value, Tensor) and shaped_like(value, parameter):
+                state[name] = change(value)
+
+
+def refresh(optimizers: Iterable[torch.optim.Optimizer]) -> None:
+    """Tell them that state or parameters' data were replaced."""
+    for optimizer in optimizers:
+        if isinstance(optimizer, Refreshable):
+            optimizer.refresh()

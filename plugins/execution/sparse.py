@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from core.api import ExecutionContext
-    from plugins.execution.online.network import Row
+    from plugins.execution.online.network import CompiledNetwork
     from plugins.execution.options import SparseOptions
 
 
@@ -33,7 +33,7 @@ def build(options: SparseOptions, context: ExecutionContext) -> Sparse:
     if options.product == "native":
         expect_kernels(context.device)
     bf16 = options.precision == "bfloat16"
-    return Sparse(product=options.product, bf16=bf16, rows=options.native)
+    return Sparse(product=options.product, bf16=bf16, online=options.native)
 
 
 def every(name: str, shape: torch.Size, density: float) -> bool:
@@ -62,7 +62,7 @@ class Sparse:
         *,
         product: str = "auto",
         bf16: bool = False,
-        rows: bool = True,
+        online: bool = True,
         wanted: Wanted = every,
     ) -> None:
         """A backend without networks yet.
@@ -71,13 +71,13 @@ class Sparse:
             product: ``auto`` (compiled kernels where they can be used), ``native`` or
                 ``densified``.
             bf16: round both factors of every product to bfloat16; sums are float32.
-            rows: run without autograd where that applies (:meth:`row`).
+            online: run without autograd where that applies (:meth:`row`).
             wanted: which of the layers that could be compact are to be.
         """
         self._native, self._bf16 = product != "densified", bf16
         self._options = {"native": self._native, "bf16": bf16}
         self._wanted = wanted
-        self._dense = Masked(native=rows)
+        self._dense = Masked(native=online)
         self._networks: dict[str, nn.Module] = {}
         self._masked: dict[str, list[str]] = {}
 
@@ -87,7 +87,7 @@ class Sparse:
         Raises:
             KeyError: a mask names no parameter of the module.
         """
-        _expect_names(module, masks)
+        expect_names(module, masks)
         module, compact = convert(module, masks, self._wanted, **self._options)
         # Looking a mask up may mean to unpack it: one at a time, and no more than are needed.
         rest = {name: masks[name] for name in masks if name not in compact}
@@ -128,7 +128,7 @@ class Sparse:
         Raises:
             KeyError: a mask names no parameter of the networks.
         """
-        _expect_names(networks[0], masks)
+        expect_names(networks[0], masks)
         self._dense.settle()
         role = self.role_of(networks[0])
         rest = {}
@@ -158,7 +158,7 @@ class Sparse:
         """What a network is called that :meth:`attach` gave back."""
         return next(role for role, own in self._networks.items() if own is network)
 
-    def row(self, module: nn.Module) -> Row | None:
+    def row(self, module: nn.Module) -> CompiledNetwork | None:
         """See :meth:`Masked.row`; None with bfloat16, which rows do not have."""
         return None if self._bf16 else self._dense.row(module)
 
@@ -215,7 +215,8 @@ class Sparse:
         return found
 
 
-def _expect_names(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+def expect_names(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Raise KeyError unless each mask is of a parameter of ``module``."""
     unknown = masks.keys() - {name for name, _ in module.named_parameters()}
     if unknown:
         raise KeyError(f"no parameter is called {', '.join(sorted(unknown))}")

@@ -19,7 +19,7 @@ from plugins.execution.linear import native_product
 from plugins.execution.online import library
 from plugins.execution.online.recognise import recognise
 from plugins.execution.remask import reformable
-from plugins.execution.sparse import Sparse
+from plugins.execution.sparse import Sparse, expect_names
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -85,7 +85,7 @@ class Auto:
         self._attached: list[_Attached] = []
         self._layers: dict[str, dict[str, Any]] = {}
         self._compact: set[str] = set()
-        self._backend = Sparse(rows=native, wanted=self._wanted)
+        self._backend = Sparse(online=native, wanted=self._wanted)
 
     def attach(self, module: nn.Module, masks: Mapping[str, Tensor], role: str = "") -> nn.Module:
         """Choose, and put the masks in force.
@@ -93,7 +93,7 @@ class Auto:
         Raises:
             KeyError: a mask names no parameter of the module.
         """
-        where = replace(self._where, rows=self._native and recognise(module) is not None)
+        where = replace(self._where, online=self._native and recognise(module) is not None)
         attached = _Attached(module, role, where, {})
 
         def decide(names: tuple[str, ...], chain: tuple[LayerShape, ...]) -> Choice:
@@ -101,8 +101,8 @@ class Auto:
             attached.first[names] = chain, choice
             return choice
 
-        own = {name for name, _ in module.named_parameters()}
-        self._note(attached, masks, lambda n: n in own and convertible(module, n), decide)
+        expect_names(module, masks)
+        self._note(attached, masks, partial(convertible, module), decide)
         attached.module = self._backend.attach(module, masks, role)
         self._attached.append(attached)
         return attached.module
@@ -124,9 +124,8 @@ class Auto:
             known = attached.again(names, chain)
             return known or self._choose(chain, attached.where)
 
-        own = {name for name, _ in networks[0].named_parameters()}
-        suits = partial(reformable, networks)
-        self._note(attached, masks, lambda n: n in own and suits(n), decide)
+        expect_names(networks[0], masks)
+        self._note(attached, masks, partial(reformable, networks), decide)
         self._backend.remask(networks, masks, optimizers)
 
     def _note(

@@ -26,9 +26,9 @@ Form = Literal["compact", "masked"]
 
 NARROW = 64
 """Below it a layer's overheads outweigh its arithmetic."""
-NARROW_ROW = 128
+NARROW_ONLINE = 128
 """The same for one row at a time."""
-ROW_DENSITY, ROW_DENSITY_LARGE = 0.25, 0.5
+ONLINE_DENSITY, ONLINE_DENSITY_LARGE = 0.25, 0.5
 """One row at a time, of weights that a core's cache holds, and of :data:`LARGE` ones."""
 LARGE = 1 << 20
 """Weights that are read from memory: there their bytes count, and not the arithmetic."""
@@ -72,7 +72,7 @@ class Setting:
 
     batch: int
     """Rows of a batch."""
-    rows: bool = True
+    online: bool = True
     """A batch of one runs without autograd (:meth:`core.api.Execution.row`)."""
     device: str = "cpu"
     missing: str | None = None
@@ -81,9 +81,9 @@ class Setting:
     """Dense float32 products run in bfloat16 on AMX (``float32_matmul_precision`` medium)."""
 
     @property
-    def one_row(self) -> bool:
+    def one_at_a_time(self) -> bool:
         """One row at a time, by the kernels that are for that."""
-        return self.batch == 1 and self.rows
+        return self.batch == 1 and self.online
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def choose(chain: tuple[LayerShape, ...], setting: Setting) -> Choice:
     if setting.missing is not None:
         return Choice("masked", f"compiled kernels {setting.missing}")
     density, width = density_of(chain), width_of(chain)
-    if setting.one_row:
-        return _one_row(density, width, sum(layer.outputs * layer.inputs for layer in chain))
+    if setting.one_at_a_time:
+        return _online(density, width, sum(layer.outputs * layer.inputs for layer in chain))
     return _batch(density, width, setting.batch, _limits(chain, setting))
 
 
@@ -138,16 +138,16 @@ def width_of(chain: tuple[LayerShape, ...]) -> int:
     return min(min(layer.outputs, layer.inputs) for layer in chain)
 
 
-def _one_row(density: float, width: int, weights: int) -> Choice:
-    limit = ROW_DENSITY_LARGE if weights >= LARGE else ROW_DENSITY
+def _online(density: float, width: int, weights: int) -> Choice:
+    limit = ONLINE_DENSITY_LARGE if weights >= LARGE else ONLINE_DENSITY
     case = f"one row at a time, {weights:,} weights"
-    if width < NARROW_ROW:
-        return Choice("masked", f"width {width} is below {NARROW_ROW}, {case}")
+    if width < NARROW_ONLINE:
+        return Choice("masked", f"width {width} is below {NARROW_ONLINE}, {case}")
     if density > limit:
         return Choice("masked", f"density {density:.2g} is above {limit:g}, {case}")
     return Choice(
         "compact",
-        f"density {density:.2g} is at most {limit:g} and width {width} at least {NARROW_ROW}, "
+        f"density {density:.2g} is at most {limit:g} and width {width} at least {NARROW_ONLINE}, "
         f"{case}",
     )
 
@@ -187,7 +187,7 @@ def chains(shapes: Mapping[str, LayerShape], setting: Setting) -> Iterator[tuple
     Such layers may run fused, so they get one answer. Narrow ones are by themselves.
     """
     chain: tuple[str, ...] = ()
-    narrow = NARROW_ROW if setting.one_row else NARROW
+    narrow = NARROW_ONLINE if setting.one_at_a_time else NARROW
     for name in shapes:
         if chain and not _follows(chain[-1], name, shapes, narrow):
             yield chain

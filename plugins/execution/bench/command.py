@@ -21,6 +21,15 @@ EXAMPLES = """\
   python -m core bench-execution --widths 256 --sparsity 0.5 0.8 --batch 64 --blocks
 """
 LARGEST_WIDTH, LARGEST_BATCH = 8192, 65_536
+ARGUMENTS: list[tuple[str, Any, str, str]] = [
+    ("--widths", [512, 1024], "N", "of SimBa blocks, multiples of 16"),
+    ("--sparsity", [0.8, 0.9, 0.95], "S", "shares of weights removed"),
+    ("--batch", 256, "B", "rows of a batch"),
+    ("--threads", 1, "T", "of torch"),
+    ("--blocks", False, "", "masks of whole 16 x 16 blocks too"),
+    ("--seconds", 24.0, "SECONDS", "of process time to measure for, over all widths"),
+    ("--json", False, "", "print JSON"),
+]
 
 
 @final
@@ -33,34 +42,21 @@ class BenchExecution:
         pass
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        widths = parser.add_argument("--widths", type=int, nargs="+", default=[512, 1024])
-        widths.help = "of SimBa blocks, multiples of 16 (default: 512 1024)"
-        widths.metavar = "N"
-        parser.add_argument(
-            "--sparsity",
-            type=float,
-            nargs="+",
-            default=[0.8, 0.9, 0.95],
-            metavar="S",
-            help="shares of weights removed (default: 0.8 0.9 0.95)",
-        )
-        parser.add_argument(
-            "--batch", type=int, default=256, metavar="B", help="rows of a batch (default: 256)"
-        )
-        parser.add_argument(
-            "--threads", type=int, default=1, metavar="T", help="of torch (default: 1)"
-        )
-        parser.add_argument(
-            "--blocks", action="store_true", help="masks of whole 16 x 16 blocks too"
-        )
-        parser.add_argument(
-            "--seconds",
-            type=float,
-            default=24.0,
-            metavar="SECONDS",
-            help="of process time to measure for, over all widths (default: 24)",
-        )
-        parser.add_argument("--json", action="store_true", help="print JSON")
+        for name, default, metavar, text in ARGUMENTS:
+            if default is False:
+                parser.add_argument(name, action="store_true", help=text)
+                continue
+            several = isinstance(default, list)
+            kind = type(default[0] if several else default)
+            shown = " ".join(map(str, default)) if several else f"{default:g}"
+            parser.add_argument(
+                name,
+                type=kind,
+                nargs="+" if several else None,
+                default=default,
+                metavar=metavar,
+                help=f"{text} (default: {shown})",
+            )
 
     def execute(self, arguments: argparse.Namespace) -> int:
         """Measure and print; the number of threads is put back."""

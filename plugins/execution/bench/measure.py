@@ -23,6 +23,7 @@ from plugins.execution.sparse import Sparse
 
 DENSE, PRODUCT, MEDIUM = "dense", "weight x mask", "dense, bfloat16"
 SPARSE, BLOCKS, DENSIFIED = "sparse", "sparse blocks", "densified"
+LINEAR = ("expand", "contract")
 EXPANSION = 4
 """Inner width of a block over its outer width."""
 
@@ -61,19 +62,11 @@ class Line:
     """What ``auto`` does with such layers."""
 
 
-@final
-class Block(nn.Module):
-    """``x + W2 relu(W1 LN(x) + b1) + b2`` (SimBa), ``[B, width] -> [B, width]``."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.expand: nn.Module = nn.Linear(width, EXPANSION * width)
-        self.activation = nn.ReLU()
-        self.contract: nn.Module = nn.Linear(EXPANSION * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + in_turn(self.norm(x), self.expand, self.activation, self.contract)
+def _block(width: int) -> nn.ModuleDict:
+    """The layers of a SimBa block (:func:`_forward`), ``[B, width] -> [B, width]``."""
+    inner = EXPANSION * width
+    layers = {"norm": nn.LayerNorm(width), "expand": nn.Linear(width, inner)}
+    return nn.ModuleDict(layers | {"activation": nn.ReLU(), "contract": nn.Linear(inner, width)})
 
 
 @final
@@ -131,7 +124,7 @@ def _ways(plan: Plan, width: int) -> Iterator[tuple[Key, Way]]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(plan.batch, width, generator=generator, requires_grad=True)
     gradient = torch.randn(plan.batch, width, generator=generator)
-    dense = Block(width)
+    dense = _block(width)
     once = partial(_pass, x=x, gradient=gradient)
     yield (None, DENSE), partial(once, dense)
     masks = _masks(width, plan.sparsities[0], generator)
@@ -166,22 +159,29 @@ def _masks(
     return {name: _draw(shape, generator) for name, shape in shapes.items()}
 
 
-def _multiplied(block: Block, masks: dict[str, Tensor]) -> Block:
+def _multiplied(block: nn.ModuleDict, masks: dict[str, Tensor]) -> nn.ModuleDict:
     """Over the same weights."""
-    product = Block(1)
-    product.norm = block.norm
-    product.expand = Product(block.expand, masks["expand.weight"])
-    product.contract = Product(block.contract, masks["contract.weight"])
-    return product
+    products = {name: Product(block[name], masks[f"{name}.weight"]) for name in LINEAR}
+    return nn.ModuleDict(dict(block.items()) | products)
 
 
-def _compact(block: Block, masks: dict[str, Tensor], product: str = "native") -> nn.Module:
+def _compact(
+    block: nn.ModuleDict, masks: dict[str, Tensor], product: str = "native"
+) -> nn.ModuleDict:
     """A copy that stores what is kept."""
-    return Sparse(product=product).attach(deepcopy(block), masks)
+    copy = deepcopy(block)
+    Sparse(product=product).attach(copy, masks)
+    return copy
 
 
-def _pass(block: nn.Module, x: Tensor, gradient: Tensor) -> None:
-    torch.autograd.grad(block(x), [x, *block.parameters()], gradient)
+def _forward(block: nn.ModuleDict, x: Tensor) -> Tensor:
+    """``x + W2 relu(W1 LN(x) + b1) + b2``."""
+    norm, *inner = block.values()
+    return x + in_turn(norm(x), *inner)
+
+
+def _pass(block: nn.ModuleDict, x: Tensor, gradient: Tensor) -> None:
+    torch.autograd.grad(_forward(block, x), [x, *block.parameters()], gradient)
 
 
 def _in_bfloat16(way: Way) -> None:

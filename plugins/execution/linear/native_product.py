@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from plugins.execution.linear.library import Link, available, loaded
-from plugins.execution.linear.tape import LANES, Plan
+from plugins.execution.linear.tape import LANES, TapeLayout
 from plugins.execution.pattern.index import Pattern
 
 __all__ = ["LANES", "available", "backward", "forward", "tape_size"]
@@ -48,15 +48,15 @@ def forward(
     for layer, bias in zip(layers, biases, strict=True):
         if bias is not None and bias.numel():
             _check_tensor("a bias", bias, (layer.shape[0],), x.dtype)
-    plan = Plan.of(layers, relu, x.shape[0], x.dtype)
+    layout = TapeLayout.of(layers, relu, x.shape[0], x.dtype)
     weights = _rounded(weights, bf16)
     y = x.new_empty(x.shape[0], layers[-1].shape[0])
-    tape = x.new_empty(plan.size)
-    last = tape if relu[-1] else x.new_empty(plan.packed(layers[-1].shape[0]))
-    links = plan.links(layers, weights, relu, tape, last)
+    tape = x.new_empty(layout.size)
+    last = tape if relu[-1] else x.new_empty(layout.packed(layers[-1].shape[0]))
+    links = layout.links(layers, weights, relu, tape, last)
     for link, bias in zip(links, biases, strict=True):
         link.bias = bias.data_ptr() if bias is not None and bias.numel() else None
-    chain = plan.chain(links, bf16)
+    chain = layout.chain(links, bf16)
     chain.x, chain.y = x.data_ptr(), y.data_ptr()
     loaded().openwork_linear_forward(addressof(chain))
     return y, tape if keep else tape.new_empty(0)
@@ -83,22 +83,22 @@ def backward(  # noqa: PLR0913  (what a chain's gradient depends on)
         ValueError: sizes, types or memory layouts do not fit.
     """
     _check(layers, weights, relu, dy, layers[-1].shape[0])
-    plan = Plan.of(layers, relu, batch, dy.dtype)
-    _check_tensor("the tape", tape, (plan.size,), dy.dtype)
+    layout = TapeLayout.of(layers, relu, batch, dy.dtype)
+    _check_tensor("the tape", tape, (layout.size,), dy.dtype)
     if dy.shape[0] != batch or len(need) != len(layers):
         raise ValueError(f"a batch of {batch} and {len(layers)} layers need as many gradients")
     dx = dy.new_empty(batch, layers[0].shape[1]) if need_x else None
     weights = _rounded(weights, bf16)
-    links = plan.links(layers, weights, relu, tape, tape)
+    links = layout.links(layers, weights, relu, tape, tape)
     results = [
         (dy.new_empty(layer.nnz), dy.new_empty(layer.shape[0])) if needed else (None, None)
         for layer, needed in zip(layers, need, strict=True)
     ]
     for link, (dweight, dbias) in zip(links, results, strict=True):
         link.weight_gradient, link.bias_gradient = _address(dweight), _address(dbias)
-    held = _link_gradients(links, layers, plan, dy, [need_x, *need])
+    held = _link_gradients(links, layers, layout, dy, [need_x, *need])
     scratch = dy.new_empty(max(layer.nnz for layer in layers))
-    chain = plan.chain(links, bf16)
+    chain = layout.chain(links, bf16)
     chain.dy, chain.dx, chain.scratch = dy.data_ptr(), _address(dx), scratch.data_ptr()
     loaded().openwork_linear_backward(addressof(chain))
     del held  # the memory was in use until here
@@ -108,7 +108,7 @@ def backward(  # noqa: PLR0913  (what a chain's gradient depends on)
 def _link_gradients(
     links: ctypes.Array[Link],
     layers: Sequence[Pattern],
-    plan: Plan,
+    layout: TapeLayout,
     like: Tensor,
     needed: Sequence[bool],
 ) -> list[Tensor]:
@@ -116,19 +116,19 @@ def _link_gradients(
 
     ``needed[i]``: of what comes before layer i. The caller must hold the result.
     """
-    held = [like.new_empty(plan.packed(layers[-1].shape[0]))]
+    held = [like.new_empty(layout.packed(layers[-1].shape[0]))]
     for i in reversed(range(len(layers))):
         links[i].output_gradient = held[-1].data_ptr()
         if not any(needed[: i + 1]):
             break
-        held.append(like.new_empty(plan.packed(layers[i].shape[1])))
+        held.append(like.new_empty(layout.packed(layers[i].shape[1])))
         links[i].input_gradient = held[-1].data_ptr()
     return held
 
 
 def tape_size(batch: int, inputs: int, outputs: Sequence[int], relu: Sequence[bool]) -> int:
     """Numbers on the tape of a chain with so many ``outputs`` of each layer."""
-    return Plan.sized([inputs, *outputs], relu, batch, torch.float32).size
+    return TapeLayout.sized([inputs, *outputs], relu, batch, torch.float32).size
 
 
 def _address(tensor: Tensor | None) -> int | None:

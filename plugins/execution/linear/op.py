@@ -12,17 +12,19 @@ Autograd is a ``torch.autograd.Function`` behind the operation's autograd key, n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._functorch.utils import enable_single_level_autograd_function
 
-from plugins.execution.linear import chain_work as work
-from plugins.execution.linear import native_product
+from plugins.execution.linear import dense_product, native_product
 from plugins.execution.linear.vmap import by_row, by_slice
+from plugins.execution.pattern.index import Pattern, by_number
 
 NAMESPACE = "openwork"
+Tensors = Sequence[Tensor]
 _library = torch.library.Library(NAMESPACE, "FRAGMENT")  # type: ignore[no-untyped-call]
 _library.define(  # type: ignore[no-untyped-call]
     "sparse_chain(Tensor x, Tensor[] weights, Tensor[] biases, Tensor[] patterns, bool[] relu, "
@@ -84,10 +86,98 @@ def lanes_of(device: str, dtype: torch.dtype, bfloat16: bool) -> list[int]:
     return list(native_product.LANES) if usable else []
 
 
+# --- what the operations do with tensors, and with fakes of them ------------------------
+
+
+def _product(lanes: Sequence[int]) -> ModuleType:
+    return native_product if lanes else dense_product
+
+
+def _forward(
+    x: Tensor, weights: Tensors, biases: Tensors, patterns: Tensors, *settings: Any
+) -> Any:
+    """``[B, outputs[-1]]``, and the tape for :func:`_backward`, empty unless ``keep``.
+
+    Raises:
+        ValueError: a pattern is not that of its weight, or is none of this process's.
+    """
+    relu, outputs, keep, lanes, bf16 = settings
+    layers = _layers(x, weights, biases, patterns, outputs)
+    if not len(x):
+        return x.new_empty(0, outputs[-1]), x.new_empty(0)
+    given = [bias if bias.numel() else None for bias in biases]
+    return _product(lanes).forward(
+        layers, weights, given, relu, x.contiguous(), keep=keep, bf16=bf16
+    )
+
+
+def _layers(
+    x: Tensor, weights: Tensors, biases: Tensors, patterns: Tensors, outputs: Sequence[int]
+) -> list[Pattern]:
+    """The patterns, if they are those of these weights."""
+    layers, width = [], x.shape[1]
+    for number, weight, bias, following in zip(patterns, weights, biases, outputs, strict=True):
+        layer = by_number(int(number))
+        layer.expect((following, width), weight.numel())
+        if weight.dtype is not x.dtype or bias.dtype is not x.dtype:
+            raise ValueError(f"{layer}: weight {weight.dtype}, bias {bias.dtype}, input {x.dtype}")
+        if bias.numel() not in (0, following):
+            raise ValueError(f"{layer}: a bias of {bias.numel()}")
+        layers.append(layer)
+        width = following
+    return layers
+
+
+def _forward_fake(
+    x: Tensor, weights: Tensors, biases: Tensors, patterns: Tensors, *settings: Any
+) -> Any:
+    relu, outputs, keep, lanes, _ = settings
+    batch, inputs = x.shape
+    size = _product(lanes).tape_size(batch, inputs, outputs, relu) if keep else 0
+    return x.new_empty(batch, outputs[-1]), x.new_empty(size)
+
+
+def _backward(
+    dy: Tensor, tape: Tensor, weights: Tensors, biases: Tensors, patterns: Tensors, *settings: Any
+) -> Any:
+    """Gradients of the input, the weights and the biases; empty where not needed."""
+    relu, inputs, need_x, need, lanes, bf16 = settings
+    layers = [by_number(int(number)) for number in patterns]
+
+    def present(found: Sequence[Tensor | None]) -> list[Tensor]:
+        return [dy.new_empty(0) if gradient is None else gradient for gradient in found]
+
+    if len(dy):
+        arguments = (layers, weights, relu, tape, len(dy), dy.contiguous())
+        dx, dweights, dbiases = _product(lanes).backward(
+            *arguments, need_x=need_x, need=need, bf16=bf16
+        )
+    else:
+        dx = dy.new_empty(0, inputs) if need_x else None
+        dweights, dbiases = (
+            [torch.zeros_like(t) if n else None for t, n in zip(group, need, strict=True)]
+            for group in (weights, biases)
+        )
+    dbiases = [d if b.numel() else None for d, b in zip(dbiases, biases, strict=True)]
+    return present([dx])[0], present(dweights), present(dbiases)
+
+
+def _backward_fake(
+    dy: Tensor, tape: Tensor, weights: Tensors, biases: Tensors, patterns: Tensors, *settings: Any
+) -> Any:
+    _, inputs, need_x, need, _, _ = settings
+
+    def like(tensors: Tensors) -> list[Tensor]:
+        return [t.new_empty(t.shape if n else 0) for t, n in zip(tensors, need, strict=True)]
+
+    dx = dy.new_empty(dy.shape[0], inputs) if need_x else dy.new_empty(0)
+    return dx, like(weights), like(biases)
+
+
 # --- autograd ---------------------------------------------------------------------------
 
 
-class _Chain(torch.autograd.function._SingleLevelFunction):
+class _Differentiable(torch.autograd.function._SingleLevelFunction):
     """``apply(x, settings, n, *weights, *biases, *patterns)``, n of each of the last three."""
 
     @staticmethod
@@ -122,17 +212,13 @@ def _thirds(flat: Sequence[Any], n: int) -> tuple[list[Any], list[Any], list[Any
 
 
 def _autograd(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    patterns: Sequence[Tensor],
-    *settings: Any,
+    x: Tensor, weights: Tensors, biases: Tensors, patterns: Tensors, *settings: Any
 ) -> Any:
     keep = settings[2]
     if not keep:
         with torch._C._AutoDispatchBelowAutograd():
             return _forward_op(x, weights, biases, patterns, *settings)
-    return _applied(_Chain, x, settings, len(weights), *weights, *biases, *patterns)
+    return _applied(_Differentiable, x, settings, len(weights), *weights, *biases, *patterns)
 
 
 class _Backward(torch.autograd.function._SingleLevelFunction):
@@ -169,8 +255,8 @@ def _applied(function: Any, *arguments: Any) -> Any:
 
 
 for _name, _op, _compute, _fake, _differentiable in (
-    ("sparse_chain", _forward_op, work.forward, work.forward_fake, _autograd),
-    ("sparse_chain_backward", _backward_op, work.backward, work.backward_fake, _autograd_backward),
+    ("sparse_chain", _forward_op, _forward, _forward_fake, _autograd),
+    ("sparse_chain_backward", _backward_op, _backward, _backward_fake, _autograd_backward),
 ):
     _library.impl(_name, _compute, "CompositeExplicitAutograd")  # type: ignore[no-untyped-call]
     _library.impl(_name, _differentiable, "Autograd")  # type: ignore[no-untyped-call]

@@ -19,7 +19,7 @@ LANES: Final = (16, 32, 64)
 
 
 @dataclass(frozen=True)
-class Plan:
+class TapeLayout:
     """How activations of a chain lie in a tape: packed, the input and what each layer leaves."""
 
     batch: int
@@ -30,14 +30,16 @@ class Plan:
     size: int
 
     @staticmethod
-    def of(layers: Sequence[Pattern], relu: Sequence[bool], batch: int, dtype: torch.dtype) -> Plan:
+    def of(
+        layers: Sequence[Pattern], relu: Sequence[bool], batch: int, dtype: torch.dtype
+    ) -> TapeLayout:
         features = [layers[0].shape[1], *(layer.shape[0] for layer in layers)]
-        return Plan.sized(features, relu, batch, dtype)
+        return TapeLayout.sized(features, relu, batch, dtype)
 
     @staticmethod
     def sized(
         features: Sequence[int], relu: Sequence[bool], batch: int, dtype: torch.dtype
-    ) -> Plan:
+    ) -> TapeLayout:
         """``features`` of the input and of each layer's output."""
         lanes = next((n for n in LANES if batch <= n), LANES[-1])
         rows = -(-batch // lanes) * lanes
@@ -45,7 +47,7 @@ class Plan:
         for count in features:
             ends.append(ends[-1] + count * rows)
         # Without a ReLU, the gradient of the last layer does not need its output.
-        return Plan(batch, lanes, dtype, tuple(ends[:-1]), ends[-1 if relu[-1] else -2])
+        return TapeLayout(batch, lanes, dtype, tuple(ends[:-1]), ends[-1 if relu[-1] else -2])
 
     def packed(self, features: int) -> int:
         """Entries of a packed batch of so many features."""

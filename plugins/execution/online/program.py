@@ -1,4 +1,4 @@
-"""A chain of layers as the compiled kernels take it: steps between buffers, all of them here."""
+"""A feedforward network as the compiled kernels take it: steps, and all buffers between them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.online import library
-from plugins.execution.online.recognise import Bend, Chain, Linear, Norm, Step
+from plugins.execution.online.recognise import Activation, Feedforward, Linear, Norm, Step
 from plugins.execution.online.weights import Weights
 
 LINE = 16
 """Floats in a cache line: buffers begin at multiples of it."""
-DENSE, SPARSE, NORM, BEND = range(4)
+DENSE, SPARSE, NORM, ACTIVATION = range(4)
 """``enum Kind`` of ``native/online/online.h``."""
 LARGE = 1 << 18
 """Weights of a layer that is worth several threads: some 100 microseconds of work."""
@@ -31,11 +31,11 @@ class Program:
     Gradients of the first one's have the places of the values.
     """
 
-    def __init__(self, chain: Chain) -> None:
-        self._chain = chain
-        self.inputs = chain.linears[0].in_features
-        self.outputs = sum(head.out_features for head in chain.heads)
-        self._sources = [*chain.steps, *map(Linear, chain.heads)]
+    def __init__(self, net: Feedforward) -> None:
+        self._net = net
+        self.inputs = net.linears[0].in_features
+        self.outputs = sum(head.out_features for head in net.heads)
+        self._sources = [*net.steps, *map(Linear, net.heads)]
         self._steps = (library.Step * len(self._sources))()
         self.network = library.Network(steps=addressof(self._steps), count=len(self._steps))
         self.address = addressof(self.network)
@@ -44,7 +44,7 @@ class Program:
 
     def _lay_out(self) -> None:
         """Make the buffers, and tell every step which it reads and writes."""
-        places, size = _places(self._sources, self.inputs, len(self._chain.heads))
+        places, size = _places(self._sources, self.inputs, len(self._net.heads))
         start = _padded(self.inputs)
         values, gradients = torch.zeros(2, size), torch.zeros(size)
         self._kept = [values, gradients]
@@ -76,7 +76,7 @@ class Program:
         """Point to the weights, their masks and patterns, as they are now."""
         offset, self._patterns = 0, []
         for step, source in zip(self._steps, self._sources, strict=True):
-            if isinstance(source, Bend):
+            if isinstance(source, Activation):
                 continue
             layer = source.layer
             step.offset, step.count = offset, 0
@@ -134,7 +134,7 @@ def _places(
                 held = read
                 places.append((read, size + _padded(width), size))
                 read, size = size + _padded(width), size + 2 * _padded(width)
-            case Bend():
+            case Activation():
                 places.append((read, read, None))
     for head in sources[len(sources) - heads :]:
         assert isinstance(head, Linear)
@@ -153,15 +153,15 @@ def _describe(step: library.Step, source: Step) -> None:
         case Norm(layer):
             step.kind, step.epsilon = NORM, layer.eps
             (step.inputs,) = (step.outputs,) = layer.normalized_shape
-        case Bend(slope):
-            step.kind, step.slope = BEND, slope
+        case Activation(slope):
+            step.kind, step.slope = ACTIVATION, slope
 
 
 def _set_widths(steps: object) -> None:
     """An activation is as wide as what it bends."""
     width = 0
     for step in steps:  # type: ignore[attr-defined]
-        if step.kind == BEND:
+        if step.kind == ACTIVATION:
             step.inputs = step.outputs = width
         width = step.outputs
 

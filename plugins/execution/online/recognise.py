@@ -30,18 +30,18 @@ class Norm:
 
 
 @dataclass(frozen=True)
-class Bend:
+class Activation:
     """An activation of two straight lines."""
 
     slope: float
     """Below zero, at least 0: 0 is ReLU."""
 
 
-Step = Linear | Norm | Bend
+Step = Linear | Norm | Activation
 
 
 @dataclass(frozen=True)
-class Chain:
+class Feedforward:
     """Steps one after the other, and linear heads that all read what the last one gives."""
 
     steps: tuple[Step, ...]
@@ -50,7 +50,7 @@ class Chain:
     @property
     def layers(self) -> list[nn.Module]:
         """Those with parameters, or that could have some, in the order of these."""
-        return [*(s.layer for s in self.steps if not isinstance(s, Bend)), *self.heads]
+        return [*(s.layer for s in self.steps if not isinstance(s, Activation)), *self.heads]
 
     @property
     def linears(self) -> list[LinearLayer]:
@@ -61,12 +61,12 @@ class Chain:
         return [parameter for layer in self.layers for parameter in layer.parameters()]
 
 
-def recognise(module: nn.Module) -> Chain | None:
-    """The chain that a ``module`` is, by its parts' names and exact types, or None.
+def recognise(module: nn.Module) -> Feedforward | None:
+    """The feedforward network that a ``module`` is, by its parts' names and exact types, or None.
 
     An actor has a ``trunk`` and ``heads``, a critic ``members``, one here, each with a
     ``trunk`` and a ``head``. A trunk is a sequence of linear layers, layer norms, activations
-    and SimBa's blocks; it begins with a linear layer. Its parameters are those of the chain
+    and SimBa's blocks; it begins with a linear layer. Its parameters are those of the network
     and no others, trainable, and float32 on the CPU. That nothing else happens between the
     parts cannot be seen: compare outputs (:func:`agrees`).
     """
@@ -77,9 +77,9 @@ def recognise(module: nn.Module) -> Chain | None:
     steps = _steps(list(_flat(trunk)))
     if steps is None or not heads or not all(map(_is_linear, heads)):
         return None
-    chain = Chain(steps, heads)
-    same = [id(p) for p in module.parameters()] == [id(p) for p in chain.parameters]
-    return chain if same and _fits(chain) and all(map(is_plain, chain.parameters)) else None
+    net = Feedforward(steps, heads)
+    same = [id(p) for p in module.parameters()] == [id(p) for p in net.parameters]
+    return net if same and _fits(net) and all(map(is_plain, net.parameters)) else None
 
 
 def is_plain(parameter: nn.Parameter) -> bool:
@@ -134,7 +134,7 @@ def _steps(layers: list[nn.Module]) -> tuple[Step, ...] | None:
     for layer in layers:
         step = _step(layer)
         # A block adds to the buffer that it reads; an activation would miss its own output.
-        block = None if steps and isinstance(steps[-1], Bend) else _block(layer)
+        block = None if steps and isinstance(steps[-1], Activation) else _block(layer)
         found = block if step is None else (step,)
         if found is None or not (steps or isinstance(step, Linear)):
             return None
@@ -148,10 +148,10 @@ def _step(layer: nn.Module) -> Step | None:
     if type(layer) is nn.LayerNorm:
         return Norm(layer)
     if type(layer) is nn.ReLU:
-        return Bend(0.0)
+        return Activation(0.0)
     # A layer's side is known by its output's sign.
     if type(layer) is nn.LeakyReLU and layer.negative_slope >= 0.0:
-        return Bend(float(layer.negative_slope))
+        return Activation(float(layer.negative_slope))
     return None
 
 
@@ -160,11 +160,13 @@ def _block(module: nn.Module) -> tuple[Step, ...] | None:
     parts = dict(module.named_children())
     if list(parts) != ["norm", "expand", "activation", "contract"]:
         return None
-    norm, expand, bend, contract = map(_step, parts.values())
-    if not (isinstance(norm, Norm) and isinstance(expand, Linear) and isinstance(bend, Bend)):
+    norm, expand, activation, contract = map(_step, parts.values())
+    if not (
+        isinstance(norm, Norm) and isinstance(expand, Linear) and isinstance(activation, Activation)
+    ):
         return None
     return (
-        (norm, expand, bend, Linear(contract.layer, adds=True))
+        (norm, expand, activation, Linear(contract.layer, adds=True))
         if isinstance(contract, Linear)
         else None
     )
@@ -175,10 +177,10 @@ def _is_linear(layer: nn.Module) -> bool:
     return type(layer) is nn.Linear or (type(layer) is SparseLinear and not layer.bf16)
 
 
-def _fits(chain: Chain) -> bool:
+def _fits(net: Feedforward) -> bool:
     """Whether each layer reads what the one before it gives."""
-    width = held = chain.linears[0].in_features
-    for step in chain.steps:
+    width = held = net.linears[0].in_features
+    for step in net.steps:
         match step:
             case Norm(layer):
                 if tuple(layer.normalized_shape) != (width,):
@@ -188,4 +190,4 @@ def _fits(chain: Chain) -> bool:
                 if layer.in_features != width or (adds and layer.out_features != held):
                     return False
                 width = layer.out_features
-    return all(head.in_features == width for head in chain.heads)
+    return all(head.in_features == width for head in net.heads)

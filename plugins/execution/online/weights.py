@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from plugins.execution.online.recognise import Chain, is_plain
+from plugins.execution.online.recognise import Feedforward, is_plain
 
 NO_LONGER = (
     "a network that runs one observation at a time was moved or converted: its layers must stay "
@@ -20,10 +20,10 @@ MaskOf = Callable[[nn.Parameter], Tensor | None]
 
 @final
 class Weights:
-    """The parameters of a chain, followed where they go, with their masks."""
+    """The parameters of a network, followed where they go, with their masks."""
 
-    def __init__(self, chain: Chain, mask_of: MaskOf) -> None:
-        self._parameters = chain.parameters
+    def __init__(self, net: Feedforward, mask_of: MaskOf) -> None:
+        self._parameters = net.parameters
         self._mask_of = mask_of
         self.count = 0
         """Length of the flat vectors."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -28,6 +27,7 @@ class Blocks16(Pattern):
     """
 
     kind = 1
+    each = SIDE**2
     dtypes: ClassVar = dict.fromkeys(
         ("starts", "columns", "t_starts", "t_rows", "t_places"), torch.int32
     )
@@ -40,18 +40,7 @@ class Blocks16(Pattern):
         """
         copies = validated_copy(tensors, self.dtypes)
         validate_blocks(shape, {name: tensor.numpy() for name, tensor in copies.items()})
-        self._settle(shape, copies["columns"].numel() * SIDE**2, (SIDE, SIDE), copies)
-
-    @classmethod
-    def _trusted(cls, shape: tuple[int, int], tensors: dict[str, Tensor]) -> Blocks16:
-        """Of tensors that were made for it, neither copied nor checked."""
-        new = cls.__new__(cls)
-        new._settle(shape, tensors["columns"].numel() * SIDE**2, (SIDE, SIDE), tensors)
-        return new
-
-    def _validate(self, arrays: Mapping[str, Any]) -> None:
-        outputs, inputs = self.shape
-        validate_blocks((outputs, inputs), arrays)
+        self._settle(shape, (SIDE, SIDE), copies)
 
     def positions(self) -> Tensor:
         """``[nnz]`` int64: the place of every value in the matrix, flat and row-major."""

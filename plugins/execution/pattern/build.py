@@ -79,7 +79,7 @@ def _of_blocks(entries: Bytes) -> Blocks16:
         "t_places": order,
     }
     tensors = {name: torch.from_numpy(a.astype(np.int32)) for name, a in arrays.items()}
-    return Blocks16._trusted(entries.shape, tensors)
+    return Blocks16._trusted(entries.shape, (SIDE, SIDE), tensors)
 
 
 def _of_panels(entries: Bytes, tiles: tuple[int, int] | None) -> TiledCSR:
@@ -105,7 +105,7 @@ def _of_panels(entries: Bytes, tiles: tuple[int, int] | None) -> TiledCSR:
         np.not_equal(strip, 0, out=padded[: len(strip), :columns].view(bool))
         done = _fill(arrays, index * block, padded.reshape(block, panels, panel), done)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return TiledCSR._trusted(shape, panel, block, tensors)
+    return TiledCSR._trusted(shape, (panel, block), tensors)
 
 
 def _starts(entries: Bytes, panel: int) -> NDArray[np.int32]:

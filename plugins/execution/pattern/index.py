@@ -42,11 +42,13 @@ class Pattern(ABC):
     Never changed once made, so that all copies of a layer share one: a deep copy is the
     pattern itself, a pickled one comes back as an equal one and is validated first.
     Tensors cannot be frozen; those given are copied, and writing into the pattern's own is
-    noticed by :attr:`address` and :meth:`validate` (unless done through NumPy).
+    noticed by :attr:`address` (unless done through NumPy).
     """
 
     kind: ClassVar[int]
     """How kernels tell patterns apart: 0 panels, 1 blocks of 16."""
+    each: ClassVar[int] = 1
+    """Values of an entry of the index."""
     dtypes: ClassVar[Mapping[str, torch.dtype]]
     """Of its tensors, by name."""
     shape: torch.Size
@@ -70,10 +72,20 @@ class Pattern(ABC):
     _layer: NativePattern
     _address: int
 
+    @classmethod
+    def _trusted(
+        cls, shape: tuple[int, int], tiles: tuple[int, int], tensors: dict[str, Tensor]
+    ) -> Self:
+        """Of tensors that were made for it, neither copied nor checked."""
+        new = cls.__new__(cls)
+        new._settle(shape, tiles, tensors)
+        return new
+
     def _settle(
-        self, shape: tuple[int, int], nnz: int, tiles: tuple[int, int], tensors: dict[str, Tensor]
+        self, shape: tuple[int, int], tiles: tuple[int, int], tensors: dict[str, Tensor]
     ) -> None:
         """Take, once and for all, what it consists of; ``tiles`` are ``(panel, block)``."""
+        nnz = tensors["columns"].numel() * self.each
         layer = NativePattern(*shape, nnz, self.kind, *tiles)
         for name, tensor in tensors.items():
             setattr(layer, name, tensor.data_ptr())
@@ -102,12 +114,9 @@ class Pattern(ABC):
         Raises:
             ValueError: a tensor of the pattern was written into.
         """
-        self._expect_unchanged()
-        return self._address
-
-    def _expect_unchanged(self) -> None:
         if _versions(self._tensors) != self._expected:
             raise ValueError(f"{self}: a tensor of it was written into after it was made")
+        return self._address
 
     @property
     def bytes(self) -> int:
@@ -128,9 +137,6 @@ class Pattern(ABC):
     @abstractmethod
     def ranks(self) -> Tensor:
         """``[nnz]`` int64: the place of every value among all in row-major order."""
-
-    @abstractmethod
-    def _validate(self, arrays: Mapping[str, Any]) -> None: ...
 
     def to_portable(self, values: Tensor) -> Tensor:
         """``[..., nnz]`` in this pattern's order to row-major order, ``matrix[mask]``."""
@@ -153,10 +159,6 @@ class Pattern(ABC):
         self._expect(matrix, self.shape)
         return order.gathered(matrix.flatten(-2), self.positions())
 
-    def mask(self) -> Tensor:
-        """``[N, K]`` bool, True where an entry is kept."""
-        return self.expanded(torch.ones(self.nnz, dtype=torch.bool))
-
     def carrying(self, new: Pattern) -> Callable[[Tensor], Tensor]:
         """What brings ``[..., nnz]`` into the order of ``new``, zero if not kept here.
 
@@ -171,11 +173,6 @@ class Pattern(ABC):
 
     # --- checks -------------------------------------------------------------------------
 
-    def validate(self) -> None:
-        """Raise ValueError, naming what is wrong, unless it is sound in every entry."""
-        self._expect_unchanged()
-        self._validate({name: getattr(self, name).numpy() for name in self.dtypes})
-
     def expect(self, shape: tuple[int, ...], count: int) -> None:
         """Raise ValueError unless it is the pattern of ``count`` weights of such a matrix."""
         if tuple(shape) != tuple(self.shape):
@@ -187,14 +184,6 @@ class Pattern(ABC):
         if tuple(tensor.shape[-len(shape) :]) != tuple(shape):
             wanted = ", ".join(map(str, shape))
             raise ValueError(f"{self} needs [..., {wanted}], got {list(tensor.shape)}")
-
-    def equals(self, other: object) -> bool:
-        """Whether ``other`` keeps the same entries, and orders them alike."""
-        return other is self or (
-            isinstance(other, type(self))
-            and (self.shape, self.panel, self.block) == (other.shape, other.panel, other.block)
-            and all(map(torch.equal, self._tensors, other._tensors))
-        )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self

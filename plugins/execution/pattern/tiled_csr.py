@@ -9,7 +9,6 @@ its tile, which takes two bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -56,20 +55,7 @@ class TiledCSR(Pattern):
         """
         copies = validated_copy(tensors, self.dtypes)
         validate_panels(shape, panel, block, {n: t.numpy() for n, t in copies.items()})
-        self._settle(shape, copies["columns"].numel(), (panel, block), copies)
-
-    @classmethod
-    def _trusted(
-        cls, shape: tuple[int, int], panel: int, block: int, tensors: dict[str, Tensor]
-    ) -> TiledCSR:
-        """Of tensors that were made for it, neither copied nor checked."""
-        new = cls.__new__(cls)
-        new._settle(shape, tensors["columns"].numel(), (panel, block), tensors)
-        return new
-
-    def _validate(self, arrays: Mapping[str, Any]) -> None:
-        outputs, inputs = self.shape
-        validate_panels((outputs, inputs), self.panel, self.block, arrays)
+        self._settle(shape, (panel, block), copies)
 
     def positions(self) -> Tensor:
         """``[nnz]`` int64: the place of every value in the matrix, flat and row-major."""

@@ -95,7 +95,7 @@ def test_an_update_stays_on_its_device_without_a_sync(options, network, spec, de
         {"mean": spec.action, "log_std": spec.action} if options is SAC else {"action": spec.action}
     )
     networks = {"encoder": made.encoder(), "actor": made.actor(heads), "critic": made.critic(2)}
-    execution, generator = Sparse(rows=False), torch.Generator().manual_seed(0)
+    execution, generator = Sparse(online=False), torch.Generator().manual_seed(0)
     for role in ("actor", "critic"):
         masks = Some().draw(dict(networks[role].named_parameters()), generator)
         networks[role] = execution.attach(networks[role], masks, role)

@@ -156,19 +156,19 @@ def run_obgd(pair, make, dtype, updates):
 @pytest.mark.parametrize(
     ("drive", "make", "updates"),
     [
-        pytest.param(run_adam, adamw, 1000, id="adamw"),
-        pytest.param(run_adam, make_factory_adamw, 200, id="one-pass adamw"),
-        pytest.param(run_obgd, ObGD, 1000, id="obgd"),
-        pytest.param(run_obgd, AdaptiveObGD, 200, id="adaptive obgd"),
+        pytest.param(run_adam, adamw, 200, id="adamw"),
+        pytest.param(run_adam, make_factory_adamw, 50, id="one-pass adamw"),
+        pytest.param(run_obgd, ObGD, 200, id="obgd"),
+        pytest.param(run_obgd, AdaptiveObGD, 50, id="adaptive obgd"),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
-def test_a_thousand_updates_end_where_masked_ones_do(drive, make, updates, dtype):
+def test_many_updates_end_where_masked_ones_do(drive, make, updates, dtype):
     tolerance = 1e-12 if dtype is torch.float64 else 1e-5
     masked, sparse = (drive(pair, make, dtype, updates) for pair in critics("auto", dtype))
     start = critics("auto", dtype)[0][0]
     for update, (want, got) in enumerate(zip(masked, sparse, strict=True), 1):
-        if update in (1, 10, 100, updates):
+        if update in (1, 10, updates):
             assert distance(got, want) <= tolerance * update, update
     assert distance(got, start) > 1e-2  # so it did learn
 

@@ -8,7 +8,7 @@
 
 static const int64_t ONLINE_ABI = 4;
 
-enum Kind : int64_t { DENSE = 0, SPARSE = 1, NORM = 2, BEND = 3 };
+enum Kind : int64_t { DENSE = 0, SPARSE = 1, NORM = 2, ACTIVATION = 3 };
 
 // One operation of a network: a linear layer, a layer norm, or an activation. Buffers that two
 // steps share are what joins them; gradients add up in theirs.

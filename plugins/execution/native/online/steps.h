@@ -153,7 +153,7 @@ INLINE double accumulate_norm(const Step &step, const Pass &pass) {
 
 // --- activations, in place --------------------------------------------------------------
 
-INLINE void forward_bend(const Step &step, const Pass &pass) {
+INLINE void forward_activation(const Step &step, const Pass &pass) {
     const int64_t n = step.outputs;
     const float slope = step.slope;
     for (int64_t which = 0; which < pass.rows; ++which) {
@@ -168,7 +168,7 @@ INLINE void forward_bend(const Step &step, const Pass &pass) {
     }
 }
 
-INLINE void accumulate_bend(const Step &step) {
+INLINE void accumulate_activation(const Step &step) {
     const int64_t n = step.outputs;
     const float *y = step.output;  // of the sign of the activation's input: slope >= 0
     float *g = step.output_gradient;
@@ -189,8 +189,8 @@ static void forward(const Network &network, const Pass &pass) {
         Step &step = network.steps[i];
         if (step.kind == NORM)
             forward_norm(step, pass);
-        else if (step.kind == BEND)
-            forward_bend(step, pass);
+        else if (step.kind == ACTIVATION)
+            forward_activation(step, pass);
         else
             forward_linear(step, pass);
     }
@@ -202,8 +202,8 @@ static double accumulate(const Network &network, const Pass &pass) {
         const Step &step = network.steps[i];
         if (step.kind == NORM)
             norm += accumulate_norm(step, pass);
-        else if (step.kind == BEND)
-            accumulate_bend(step);
+        else if (step.kind == ACTIVATION)
+            accumulate_activation(step);
         else
             norm += accumulate_linear(step, pass);
     }

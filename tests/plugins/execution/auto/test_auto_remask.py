@@ -100,7 +100,7 @@ def test_narrow_layers_stay_masked() -> None:
 
 def test_one_row_at_a_time_goes_by_its_own_limit() -> None:
     backend, module = started(batch=1)
-    backend._attached[0].where = auto.replace(backend._attached[0].where, rows=True)
+    backend._attached[0].where = auto.replace(backend._attached[0].where, online=True)
     assert remasked(backend, module, 0.3, 0.3) == ["masked"] * 2
     assert remasked(backend, module, 0.2, 0.2) == ["compact"] * 2
 

@@ -63,8 +63,8 @@ def chosen(chain, setting):
 
 
 def test_one_row_with_autograd_is_a_batch():
-    assert chosen(pair(256, 0.1), Setting(1, rows=False)) == "masked?"
-    assert chosen(pair(256, 0.8), Setting(1, rows=False)) == "masked"
+    assert chosen(pair(256, 0.1), Setting(1, online=False)) == "masked?"
+    assert chosen(pair(256, 0.8), Setting(1, online=False)) == "masked"
 
 
 def test_blocks_pay_at_higher_densities():

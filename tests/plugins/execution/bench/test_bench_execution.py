@@ -9,6 +9,7 @@ import torch
 
 from core.cli import main
 from plugins.execution.auto import machine
+from plugins.execution.auto.rule import LayerShape
 from plugins.execution.bench import measure as benching
 from plugins.execution.bench.measure import BLOCKS, DENSE, DENSIFIED, MEDIUM, PRODUCT, SPARSE
 from plugins.execution.linear import native_product
@@ -120,15 +121,25 @@ def test_the_number_of_threads_is_put_back(bare, capsys):
 @torch.no_grad()
 def test_all_forms_of_the_block_are_one_function():
     generator = torch.Generator().manual_seed(0)
-    block = benching.Block(32)
+    block = benching._block(32)
     masks = benching._masks(32, 0.8, generator)
     for name, mask in masks.items():
         block.get_parameter(name).masked_fill_(~mask, 0.0)
     x = torch.randn(8, 32, generator=generator)
-    want = block(x)
-    assert torch.allclose(benching._multiplied(block, masks)(x), want, atol=1e-5)
-    for product in ("native", "densified"):
-        assert torch.allclose(benching._compact(block, masks, product)(x), want, atol=1e-5)
+    want = benching._forward(block, x)
+    products = [benching._compact(block, masks, product) for product in ("native", "densified")]
+    for other in (benching._multiplied(block, masks), *products):
+        assert torch.allclose(benching._forward(other, x), want, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_masks_are_of_the_density_and_of_whole_blocks_if_asked(blocks):
+    shape = LayerShape(64, 160, 0.3, blocks)
+    mask = benching._draw(shape, torch.Generator().manual_seed(0))
+    assert mask.shape == (64, 160)
+    assert mask.count_nonzero().item() / mask.numel() == pytest.approx(0.3, abs=1e-6)
+    whole = mask.view(4, 16, 10, 16).sum((1, 3))
+    assert bool(((whole == 0) | (whole == 256)).all()) is blocks
 
 
 @pytest.mark.parametrize(

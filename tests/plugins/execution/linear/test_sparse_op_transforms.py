@@ -111,8 +111,13 @@ def test_values_jacobians_and_gradients_of_functions(native):
         torch.testing.assert_close(of(compact)(x), of(dense)(x))
 
 
-@pytest.mark.parametrize("native", WAYS)
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+@pytest.mark.parametrize(
+    ("native", "backend"),
+    [
+        pytest.param(*way.values, backend, marks=way.marks, id=f"{way.id}, {backend}")
+        for way, backend in zip(WAYS, ("inductor", "aot_eager"), strict=True)
+    ],
+)
 def test_compiled_in_one_graph(native, backend):
     torch._dynamo.reset()
     torch.manual_seed(0)

@@ -18,7 +18,7 @@ from core.training import experiment as assembly
 from core.training.events import Collected
 from core.training.loop import Run
 from plugins.execution.masked import Masked
-from plugins.execution.online.network import Row
+from plugins.execution.online.network import CompiledNetwork
 from plugins.optimizers.obgd import ObGD
 from tests.plugins.execution.online.dense_networks import a_critic, an_actor
 
@@ -188,7 +188,7 @@ def deferring(find):
     torch.manual_seed(0)
     module, execution = a_critic(), Masked()
     row = execution.row(module)
-    assert isinstance(row, Row)
+    assert isinstance(row, CompiledNetwork)
     execution.defer()
     return row, execution, module
 

@@ -40,7 +40,7 @@ def assert_near(got, want, single=None):
     assert (got.double() - want).abs().max().item() <= 1e-5 * scale + 4 * own + 1e-12
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(networks(), st.sampled_from([0.0, 0.792, 1.0]))
 def test_steps_equal_autograd(kind, drawn, decay):
     module, masks = drawn
@@ -94,7 +94,7 @@ def test_all_kinds_agree_and_repeat(find, masked):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
 
 
-def test_a_thousand_updates_move_no_removed_weight(kind):
+def test_many_updates_move_no_removed_weight(kind):
     torch.manual_seed(0)
     module = an_actor(9, (20, 20), (2, 2))
     masks = random_masks(module, 0.2, torch.Generator().manual_seed(0))
@@ -103,7 +103,7 @@ def test_a_thousand_updates_move_no_removed_weight(kind):
     start = torch.cat([p.detach().flatten().clone() for p in module.parameters()])
     row = execution.row(module)
     trace = torch.zeros(row.parameters)
-    for _ in range(1000):
+    for _ in range(200):
         row.forward(torch.randn(9))
         norm = row.accumulate(torch.randn(4), trace, 0.8)
         row.move(trace, torch.randn(()).item() / norm)

@@ -15,7 +15,7 @@ from core.api import EnvironmentSpec, NetworkContext
 from plugins.execution import compiled
 from plugins.execution.masked import Masked
 from plugins.execution.online import library
-from plugins.execution.online.network import Row
+from plugins.execution.online.network import CompiledNetwork
 from plugins.networks import (
     DrqOptions,
     MlpOptions,
@@ -222,7 +222,7 @@ def test_the_installed_library_fits(real):
     if library.missing() == "were not built":
         pytest.skip("the package was installed without a C++ compiler")
     rows, messages = rows_twice()
-    assert all(isinstance(row, Row) for row in rows)
+    assert all(isinstance(row, CompiledNetwork) for row in rows)
     assert not messages
 
 

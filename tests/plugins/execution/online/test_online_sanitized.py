@@ -20,6 +20,7 @@ import pytest
 ROOT = Path(__file__).parents[4]
 SOURCE = ROOT / "plugins" / "execution" / "native" / "online" / "online.cpp"
 FLAGS = ["-std=c++17", "-O1", "-fopenmp-simd", "-fopenmp", "-fPIC", "-shared"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 SCRIPT = """
 import sys
@@ -67,7 +68,9 @@ def test_the_kernels_run_clean_under_sanitizers(tmp_path):
     if compiler is None:
         pytest.skip("no g++")
     file = tmp_path / "rows.so"
-    built = subprocess.run([compiler, *FLAGS, *SANITIZERS, SOURCE, "-o", file], check=False)
+    built = subprocess.run(
+        [compiler, *FLAGS, *WARNINGS, *SANITIZERS, SOURCE, "-o", file], check=False
+    )
     asked = [compiler, "-print-file-name=libasan.so"]
     runtime = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
     if built.returncode or not Path(runtime).is_file():

@@ -52,7 +52,7 @@ import torch
 from torch import nn
 
 from core.agent.masks import MaskSet
-from plugins.execution.pattern.tiled_csr import TiledCSR
+from plugins.execution.pattern.build import pattern_of
 from plugins.masks import RandomMaskOptions, register_masks
 
 torch.set_num_threads(1)
