@@ -16,6 +16,11 @@ from typing import Any
 FOLDER = Path(__file__).parent
 
 
+def fields(*groups: tuple[type[Any], str]) -> list[tuple[str, type[Any]]]:
+    """``_fields_`` of a C structure: names in their order, in groups of one type."""
+    return [(name, kind) for kind, names in groups for name in names.split()]
+
+
 @dataclass(frozen=True)
 class Library:
     """What Python expects of a library: plain C calls ``openwork_STEM_CALL``."""

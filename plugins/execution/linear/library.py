@@ -7,7 +7,7 @@ import functools
 from ctypes import CDLL, c_int64, c_void_p
 from typing import Final
 
-from plugins.execution.compiled import Library
+from plugins.execution.compiled import Library, fields
 from plugins.execution.pattern.index import NativePattern
 
 ABI: Final = 2
@@ -17,35 +17,20 @@ ABI: Final = 2
 class Link(ctypes.Structure):
     """One layer of a chain; pointers are addresses, 0 where there is nothing."""
 
-    _fields_ = (
-        ("layer", c_void_p),
-        ("weight", c_void_p),
-        ("bias", c_void_p),
-        ("weight_gradient", c_void_p),
-        ("bias_gradient", c_void_p),
-        ("input", c_void_p),
-        ("output", c_void_p),
-        ("input_gradient", c_void_p),
-        ("output_gradient", c_void_p),
-        ("relu", c_int64),
+    _fields_ = fields(
+        (c_void_p, "layer weight bias weight_gradient bias_gradient"),
+        (c_void_p, "input output input_gradient output_gradient"),
+        (c_int64, "relu"),
     )
 
 
 class Chain(ctypes.Structure):
     """A chain, its batch, and where that is."""
 
-    _fields_ = (
-        ("links", c_void_p),
-        ("count", c_int64),
-        ("batch", c_int64),
-        ("lanes", c_int64),
-        ("type", c_int64),
-        ("threads", c_int64),
-        ("x", c_void_p),
-        ("y", c_void_p),
-        ("dy", c_void_p),
-        ("dx", c_void_p),
-        ("scratch", c_void_p),
+    _fields_ = fields(
+        (c_void_p, "links"),
+        (c_int64, "count batch lanes type threads"),
+        (c_void_p, "x y dy dx scratch"),
     )
 
 

@@ -2,7 +2,7 @@
 
 They are built from ``native/linear/`` when the package is installed, where there is a C++
 compiler, and called through ctypes: one call per chain and direction. What they are given is
-checked here; index patterns check themselves when they are made.
+checked here; patterns check themselves when they are made.
 """
 
 from __future__ import annotations

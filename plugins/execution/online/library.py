@@ -7,7 +7,7 @@ import warnings
 from ctypes import CDLL, Structure, c_double, c_float, c_int64, c_void_p
 from typing import Final
 
-from plugins.execution.compiled import Library
+from plugins.execution.compiled import Library, fields
 
 ABI: Final = 4
 """``ONLINE_ABI`` of ``native/online/online.h``."""
@@ -16,30 +16,13 @@ ABI: Final = 4
 class Step(Structure):
     """``struct Step``; pointers are addresses, 0 where there is nothing."""
 
-    _fields_ = (
-        ("kind", c_int64),
-        ("inputs", c_int64),
-        ("outputs", c_int64),
-        ("offset", c_int64),
-        ("count", c_int64),
-        ("weight", c_void_p),
-        ("bias", c_void_p),
-        ("weight_mask", c_void_p),
-        ("bias_mask", c_void_p),
-        ("pattern", c_void_p),
-        ("input", c_void_p),
-        ("output", c_void_p),
-        ("input_gradient", c_void_p),
-        ("output_gradient", c_void_p),
-        ("normal", c_void_p),
-        ("partial", c_void_p),
-        ("norms", c_void_p),
-        ("slices", c_int64),
-        ("threads", c_int64),
-        ("add", c_int64),
-        ("scale", c_double),
-        ("epsilon", c_float),
-        ("slope", c_float),
+    _fields_ = fields(
+        (c_int64, "kind inputs outputs offset count"),
+        (c_void_p, "weight bias weight_mask bias_mask pattern input output"),
+        (c_void_p, "input_gradient output_gradient normal partial norms"),
+        (c_int64, "slices threads add"),
+        (c_double, "scale"),
+        (c_float, "epsilon slope"),
     )
 
 

@@ -25,7 +25,7 @@ SLICES, SLICE = 8, 64
 
 @final
 class Program:
-    """Buffers, and the C patterns that point to them and to the weights.
+    """Buffers, and the C structures that point to them and to the weights.
 
     Values of two observations lie in the two rows of one tensor, in the same places.
     Gradients of the first one's have the places of the values.

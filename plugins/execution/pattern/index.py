@@ -1,4 +1,4 @@
-"""What the index patterns have in common: identity, orders of the values, immutability."""
+"""What the patterns have in common: identity, orders of the values, immutability."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor
 
+from plugins.execution.compiled import fields
 from plugins.execution.pattern import order
 
 _numbers = itertools.count(1)
@@ -21,18 +22,9 @@ _living: WeakValueDictionary[int, Pattern] = WeakValueDictionary()
 class NativePattern(ctypes.Structure):
     """What a kernel is told of a pattern; ``struct Pattern`` of the native sources."""
 
-    _fields_ = (
-        ("outputs", ctypes.c_int64),
-        ("inputs", ctypes.c_int64),
-        ("count", ctypes.c_int64),
-        ("kind", ctypes.c_int64),
-        ("panel", ctypes.c_int64),
-        ("block", ctypes.c_int64),
-        ("starts", ctypes.c_void_p),
-        ("columns", ctypes.c_void_p),
-        ("t_starts", ctypes.c_void_p),
-        ("t_rows", ctypes.c_void_p),
-        ("t_places", ctypes.c_void_p),
+    _fields_ = fields(
+        (ctypes.c_int64, "outputs inputs count kind panel block"),
+        (ctypes.c_void_p, "starts columns t_starts t_rows t_places"),
     )
 
 
