@@ -6,6 +6,8 @@ ctypes. What is missing, or was built from other sources, is as good as absent.
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Mapping
 from ctypes import CDLL, PyDLL, Structure, c_int64, c_size_t, sizeof
 from dataclasses import dataclass
@@ -19,6 +21,16 @@ FOLDER = Path(__file__).parent
 def fields(*groups: tuple[type[Any], str]) -> list[tuple[str, type[Any]]]:
     """``_fields_`` of a C structure: names in their order, in groups of one type."""
     return [(name, kind) for kind, names in groups for name in names.split()]
+
+
+@functools.cache
+def warn(missing: str, lost: str) -> None:
+    """Say once per process what is lost without a library, given what is wrong with it."""
+    warnings.warn(
+        f"compiled kernels {missing}: {lost}. Install a C++ compiler, then install openwork again",
+        RuntimeWarning,
+        stacklevel=3,
+    )
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import torch
 
 from core.api import UserError
+from plugins.execution import compiled
 from plugins.execution.convert import Wanted, convert, described, flatten, is_wanted
 from plugins.execution.linear import native_product
 from plugins.execution.linear.sparse_linear import SparseLinear
@@ -22,6 +21,12 @@ if TYPE_CHECKING:
     from core.api import ExecutionContext
     from plugins.execution.online.network import CompiledNetwork
     from plugins.execution.options import SparseOptions
+
+
+LOST = (
+    "products of sparse layers run densified, at the speed of dense ones or below; the memory is "
+    "that of the kept weights all the same"
+)
 
 
 def build(options: SparseOptions, context: ExecutionContext) -> Sparse:
@@ -96,7 +101,9 @@ class Sparse:
         role = role or f"network {len(self._networks) + 1}"
         self._networks[role], self._masked[role] = module, list(masks)
         if compact and self._native and next(module.parameters()).is_cpu:
-            _warn_of(native_product.available())
+            missing = native_product.available()
+            if missing is not None:
+                compiled.warn(missing, LOST)
         return module
 
     def constrain_gradients(
@@ -234,17 +241,4 @@ def expect_kernels(device: torch.device) -> None:
         raise UserError(
             f"execution: product: native is for the CPU, and the device is {device}; "
             "set product: auto"
-        )
-
-
-@functools.cache
-def _warn_of(missing: str | None) -> None:
-    """Say once what is lost without the compiled kernels."""
-    if missing is not None:
-        warnings.warn(
-            f"compiled kernels {missing}: products of sparse layers run densified, at the speed "
-            "of dense ones or below; the memory is that of the kept weights all the same. "
-            "Install a C++ compiler, then install openwork again",
-            RuntimeWarning,
-            stacklevel=3,
         )

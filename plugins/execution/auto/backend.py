@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final, get_args
 
 import torch
 
+from plugins.execution import compiled
 from plugins.execution.auto import machine, rule
 from plugins.execution.auto.rule import Choice, Form, LayerShape, Setting
 from plugins.execution.convert import convertible
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from core.api import ExecutionContext, OnlineNetwork
     from plugins.execution.options import AutoOptions
 
+LOST = "layers that they would speed up stay dense, held at zero where removed"
 Decide = Callable[[tuple[str, ...], tuple[LayerShape, ...]], Choice]
 """The form of layers that run one after the other, by the names of their weights and shapes."""
 
@@ -152,7 +152,7 @@ class Auto:
         if where.missing is not None and where.device == "cpu":
             otherwise = rule.choose(chain, replace(where, missing=None))
             if otherwise.form == "compact":
-                _warn_of(where.missing)
+                compiled.warn(where.missing, LOST)
         return rule.choose(chain, where)
 
     def constrain_gradients(
@@ -226,13 +226,3 @@ def _usable(before: Mapping[str, Any], where: Setting) -> dict[str, Choice]:
 
 def _title(role: str, name: str) -> str:
     return f"{role}.{name}" if role else name
-
-
-@functools.cache
-def _warn_of(missing: str) -> None:
-    warnings.warn(
-        f"compiled kernels {missing}: layers that they would speed up stay dense, held at zero "
-        "where removed. Install a C++ compiler, then install openwork again",
-        RuntimeWarning,
-        stacklevel=4,
-    )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from ctypes import CDLL, Structure, c_double, c_float, c_int64, c_void_p
 from typing import Final
 
-from plugins.execution.compiled import Library, fields
+from plugins.execution.compiled import Library, fields, warn
 
 ABI: Final = 4
 """``ONLINE_ABI`` of ``native/online/online.h``."""
@@ -69,16 +68,13 @@ def missing() -> str | None:
     return found if isinstance(found, str) else None
 
 
-@functools.cache
 def kernels() -> CDLL | None:
     """The kernels for one observation at a time, or None, with one warning per process."""
     found = _found()
     if isinstance(found, CDLL):
         return found
-    warnings.warn(
-        f"compiled kernels {found}: one observation at a time runs on PyTorch, 7 to 9 times "
-        "slower at widths of 128 to 512. Install a C++ compiler, then install openwork again",
-        RuntimeWarning,
-        stacklevel=2,
+    warn(
+        found,
+        "one observation at a time runs on PyTorch, 7 to 9 times slower at widths of 128 to 512",
     )
     return None

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from core.api import Compact, ExecutionContext, UserError, dense
-from plugins.execution import SparseOptions, register_execution, sparse
+from plugins.execution import SparseOptions, compiled, register_execution
 from plugins.execution.linear import native_product
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
@@ -167,7 +167,7 @@ def build(**options):
 
 def test_without_kernels_there_is_one_warning_and_native_is_refused(monkeypatch):
     monkeypatch.setattr(native_product, "available", lambda: "were not built")
-    sparse._warn_of.cache_clear()
+    compiled.warn.cache_clear()
     with pytest.warns(RuntimeWarning, match="were not built.*densified"):
         module = build().attach(network(), masks_of(network()))
     assert module(IMAGES).shape == (5, 2)
@@ -176,9 +176,9 @@ def test_without_kernels_there_is_one_warning_and_native_is_refused(monkeypatch)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         build().attach(network(), masks_of(network()))
-        sparse._warn_of.cache_clear()
+        compiled.warn.cache_clear()
         build(product="densified").attach(network(), masks_of(network()))
-    sparse._warn_of.cache_clear()
+    compiled.warn.cache_clear()
 
 
 @pytest.mark.skipif(native_product.available() is not None, reason="kernels were not built")

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from core.api import ExecutionContext
-from plugins.execution import register_execution
-from plugins.execution.auto import backend as auto
+from plugins.execution import compiled, register_execution
 from plugins.execution.auto import rule
 from plugins.execution.auto.rule import Choice
 from plugins.execution.linear import native_product
@@ -119,7 +118,7 @@ def test_one_row_at_a_time_goes_by_its_own_limits(kernels_work):
 
 def test_without_kernels_for_rows_a_batch_of_one_is_masked(monkeypatch, kernels_work):
     monkeypatch.setattr(library, "missing", lambda: "were not built")
-    auto._warn_of.cache_clear()
+    compiled.warn.cache_clear()
     one, many = build(batch=1), build()
     with pytest.warns(RuntimeWarning, match="one row at a time were not built"):
         one.attach(*a_critic(128), "critic")
@@ -138,7 +137,7 @@ def test_off_the_cpu_all_is_masked(kernels_work):
 
 def test_without_kernels_all_is_masked_and_said_once(monkeypatch):
     monkeypatch.setattr(native_product, "available", lambda: "were not built")
-    auto._warn_of.cache_clear()
+    compiled.warn.cache_clear()
     first, second = build(), build()
     with pytest.warns(RuntimeWarning, match="kernels were not built"):
         first.attach(*block_and_masks(width=256, density=0.05), "critic")
@@ -150,7 +149,7 @@ def test_without_kernels_all_is_masked_and_said_once(monkeypatch):
 
 def test_without_kernels_nothing_is_said_where_they_would_not_be_used(monkeypatch, recwarn):
     monkeypatch.setattr(native_product, "available", lambda: "were not built")
-    auto._warn_of.cache_clear()
+    compiled.warn.cache_clear()
     build().attach(*block_and_masks(width=16), "critic")
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
 

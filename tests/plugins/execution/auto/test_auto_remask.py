@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from core.api import ExecutionContext
-from plugins.execution import register_execution
+from plugins.execution import compiled, register_execution
 from plugins.execution.auto import backend as auto
 from plugins.execution.auto import rule
 from plugins.execution.auto.rule import Choice
@@ -152,7 +152,7 @@ def test_two_networks_are_kept_apart() -> None:
 
 def test_without_kernels_all_stays_masked(monkeypatch: Any) -> None:
     monkeypatch.setattr(native_product, "available", lambda: "were not built")
-    auto._warn_of.cache_clear()
+    compiled.warn.cache_clear()
     backend, module = started()
     with pytest.warns(RuntimeWarning, match="were not built"):
         assert remasked(backend, module, 0.05, 0.05) == ["masked"] * 2
