@@ -1,11 +1,10 @@
-"""Each masked layer compact or masked, whichever is faster here."""
+"""Each masked layer compact or masked, as the rule says for this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final, get_args
 
 import torch
@@ -71,13 +70,7 @@ class Auto:
     run, which has both, chooses as the one that was stopped had.
     """
 
-    def __init__(
-        self,
-        where: Setting,
-        before: Mapping[str, Any] = MappingProxyType({}),
-        *,
-        native: bool = True,
-    ) -> None:
+    def __init__(self, where: Setting, before: Mapping[str, Any], *, native: bool) -> None:
         """A backend without networks yet; ``before`` is what an earlier process reported."""
         self._native = native
         self._where = where

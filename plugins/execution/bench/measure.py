@@ -16,7 +16,7 @@ from core.api import in_turn
 from plugins.execution.auto import machine
 from plugins.execution.auto.backend import setting
 from plugins.execution.auto.rule import Choice, LayerShape, choose
-from plugins.execution.bench.timing import Way, ratios, take_turns
+from plugins.execution.bench.timing import Case, ratios, take_turns
 from plugins.execution.linear import native_product
 from plugins.execution.pattern.validate import SIDE
 from plugins.execution.sparse import Sparse
@@ -87,10 +87,10 @@ def measure(
 ) -> Iterator[Line]:
     """Every width in turn; ``told`` hears which one it is at, and what share of it is done."""
     for width in plan.widths:
-        ways = dict(_ways(plan, width))
-        names = {str(key): way for key, way in ways.items()}
+        cases = dict(_cases(plan, width))
+        names = {str(key): case for key, case in cases.items()}
         times = take_turns(names, plan.seconds, told=partial(told, width))
-        for sparsity, form in ways:
+        for sparsity, form in cases:
             name, dense, product = map(str, ((sparsity, form), (None, DENSE), (None, PRODUCT)))
             yield Line(
                 width,
@@ -119,7 +119,7 @@ def _shapes(width: int, sparsity: float, blocks: bool = False) -> dict[str, Laye
     }
 
 
-def _ways(plan: Plan, width: int) -> Iterator[tuple[Key, Way]]:
+def _cases(plan: Plan, width: int) -> Iterator[tuple[Key, Case]]:
     """The forms to compare, dense first."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(plan.batch, width, generator=generator, requires_grad=True)
@@ -184,10 +184,10 @@ def _pass(block: nn.ModuleDict, x: Tensor, gradient: Tensor) -> None:
     torch.autograd.grad(_forward(block, x), [x, *block.parameters()], gradient)
 
 
-def _in_bfloat16(way: Way) -> None:
+def _in_bfloat16(case: Case) -> None:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        way()
+        case()
     finally:
         torch.set_float32_matmul_precision(before)

@@ -7,32 +7,32 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
-Way = Callable[[], object]
+Case = Callable[[], object]
 Times = dict[str, list[float]]
-"""Process CPU seconds of one call by way, one number per round."""
+"""Process CPU seconds of one call by case, one number per round."""
 
 
 def take_turns(
-    ways: Mapping[str, Way],
+    cases: Mapping[str, Case],
     budget: float,
     *,
     fewest: int = 3,
     told: Callable[[float], object] | None = None,
 ) -> Times:
-    """Call the ways in turn, round after round, until ``budget`` seconds are used.
+    """Call the cases in turn, round after round, until ``budget`` seconds are used.
 
     At least ``fewest`` rounds; one before them is not counted. Process CPU time: it leaves out
     what others on the machine get, and with several threads it is the sum over them. ``told``
     hears after each round what share of the budget is used.
     """
-    times: Times = {name: [] for name in ways}
-    for way in ways.values():
-        way()
+    times: Times = {name: [] for name in cases}
+    for case in cases.values():
+        case()
     begun = time.process_time()
     for turn in itertools.count(1):
-        for name, way in ways.items():
+        for name, case in cases.items():
             before = time.process_time()
-            way()
+            case()
             times[name].append(time.process_time() - before)
         used = time.process_time() - begun
         if told is not None:
