@@ -30,13 +30,13 @@ def phases(learner: Learner, batch: Batch, clock: Clock, updates: int = 5) -> Pa
 
 
 def _once(learner: Learner, batch: Batch, clock: Clock) -> Parts:
-    from plugins.execution import kernels
+    from plugins.execution.linear import native_product
 
     parts: Parts = {"products forward": 0.0, "products backward": 0.0}
     parts |= {"optimizer, averages": 0.0, "gradient norm": 0.0}
     with (
-        _timed(kernels, "forward", "products forward", parts, clock),
-        _timed(kernels, "backward", "products backward", parts, clock),
+        _timed(native_product, "forward", "products forward", parts, clock),
+        _timed(native_product, "backward", "products backward", parts, clock),
         _timed(learner.steps[0].optimizer, "step", "optimizer, averages", parts, clock),
         _timed(torch.nn.utils, "get_total_norm", "gradient norm", parts, clock),
     ):

@@ -7,7 +7,7 @@ weights and the same seed and must walk the same way. *Act and update* feeds bot
 recorded transitions; the plain agent gets them normalised for nothing, ours normalises and
 scales them within the time. *End to end* is Gymnasium's HalfCheetah-v4: the plain loop with
 its wrappers, ours as ``python -m core.run`` runs it, collector, episode records, running means
-and log lines included. *NumPy rows* are what runs where the compiled kernels were not built.
+and log lines included.
 The ways take turns, so that a busy machine slows all of them; times are process CPU time per
 step on one thread. Ratios are taken within a round.
 """
@@ -25,7 +25,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -41,16 +40,13 @@ from core.plugins import load_plugins
 from core.training import experiment as assembly
 from core.training.events import Collected
 from core.training.loop import Run
-from plugins.execution import library
 
 PRESET = Path(__file__).parents[1] / "presets" / "base" / "streaming.yaml"
 TASK = "HalfCheetah-v4"
 OBSERVATIONS, ACTIONS = 17, 6
 PLAIN = "plain PyTorch loop"
-NUMPY = "openwork, NumPy rows"
 OURS = {
     "openwork": [],
-    NUMPY: [],
     "openwork, PyTorch phases": ["execution={name: masked, native: false}"],
     "openwork, 80% removed": ["masks=[{name: erdos_renyi, target: all, sparsity: 0.8}]"],
 }
@@ -64,8 +60,7 @@ def make_run(width: int, way: str) -> Run:
     quiet = ["evaluation.every=null", "checkpoint.every=null"]
     config = resolve(load([PRESET], [*fixed, *quiet, *OURS[way]]), load_plugins())
     directory = Path(tempfile.mkdtemp(prefix="bench-streaming-"))
-    with mock.patch.object(library, "rows", (lambda: None) if way == NUMPY else library.rows):
-        return Run(assembly.build(config, directory), directory, lambda: False)
+    return Run(assembly.build(config, directory), directory, lambda: False)
 
 
 def stepper(run: Run) -> Way:

@@ -10,14 +10,20 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from plugins.execution.numpy_rows import NumpyRow
-from plugins.execution.remasking import change_state, refresh
-from plugins.execution.rows import row_of
+from plugins.execution.online.network import online_network
+from plugins.execution.remask import change_state, refresh
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from plugins.execution.rows import Row
+    from core.api import ExecutionContext
+    from plugins.execution.online.network import CompiledNetwork
+    from plugins.execution.options import MaskedOptions
+
+
+def build(options: MaskedOptions, context: ExecutionContext) -> Masked:
+    """The backend of a preset."""
+    return Masked(native=options.native)
 
 
 @final
@@ -35,7 +41,7 @@ class Masked:
 
     def __init__(self, native: bool = True) -> None:
         self._native = native
-        self._rows: WeakKeyDictionary[Row | NumpyRow, nn.Module] = WeakKeyDictionary()
+        self._rows: WeakKeyDictionary[CompiledNetwork, nn.Module] = WeakKeyDictionary()
         self._deferring = False
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
@@ -87,16 +93,16 @@ class Masked:
         self.settle()
         self._zero(self._attached)
 
-    def row(self, module: nn.Module) -> Row | NumpyRow | None:
+    def row(self, module: nn.Module) -> CompiledNetwork | None:
         """``module`` on one observation at a time, without autograd; follows its masks.
 
-        By compiled kernels, or by NumPy where they were not built (with a warning). None
-        without ``native``, and for modules that neither knows (see
-        :mod:`plugins.execution.chains`).
+        By compiled kernels. None where these were not built (with a warning), without
+        ``native``, and for modules that they do not know
+        (:mod:`plugins.execution.online.recognise`).
         """
         if not self._native:
             return None
-        row = row_of(module, lambda parameter: self._masks.get(id(parameter)))
+        row = online_network(module, lambda parameter: self._masks.get(id(parameter)))
         if row is not None:
             row.defers = self._deferring
             self._rows[row] = module
@@ -140,10 +146,6 @@ class Masked:
         for key in released:
             self._masks.pop(key, None)
             self._factors.pop(key, None)
-
-    def binds_dense(self, module: nn.Module) -> bool:
-        """Whether a row of ``module`` exists that knows dense layers only."""
-        return any(own is module and isinstance(row, NumpyRow) for row, own in self._rows.items())
 
     def defer(self) -> None:
         """See :meth:`core.api.Execution.defer`; called at every step of a run."""

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import torch
 
 from core.api import UserError
-from plugins.execution import kernels
-from plugins.execution.conversion import Wanted, convert, described, flatten, is_wanted
+from plugins.execution import compiled
+from plugins.execution.convert import Wanted, convert, described, flatten, is_wanted
+from plugins.execution.linear import native_product
+from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
-from plugins.execution.reforming import Weight, is_compact, reformable
-from plugins.execution.sparse_linear import SparseLinear
+from plugins.execution.remask import Weight, is_compact, reformable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from plugins.execution.numpy_rows import NumpyRow
-    from plugins.execution.rows import Row
+    from core.api import ExecutionContext
+    from plugins.execution.online.network import CompiledNetwork
+    from plugins.execution.options import SparseOptions
+
+
+LOST = (
+    "products of sparse layers run densified, at the speed of dense ones or below; the memory is "
+    "that of the kept weights all the same"
+)
+
+
+def build(options: SparseOptions, context: ExecutionContext) -> Sparse:
+    """The backend of a preset.
+
+    Raises:
+        UserError: compiled kernels are asked for, and cannot be used.
+    """
+    if options.product == "native":
+        expect_kernels(context.device)
+    bf16 = options.precision == "bfloat16"
+    return Sparse(product=options.product, bf16=bf16, online=options.native)
 
 
 def every(name: str, shape: torch.Size, density: float) -> bool:
@@ -39,8 +57,7 @@ class Sparse:
     The form follows the masks that are in force, and not those of before: when they change, a
     layer gets the form that :meth:`attach` would give it, so that a run that is resumed has
     the forms of the one that was stopped. What cannot be replaced in training stays as it is:
-    a network that is one layer itself, layers that hooks watch, and those of a network that
-    runs one observation at a time by NumPy.
+    a network that is one layer itself, and layers that hooks watch.
 
     All parameters of a network are views of one vector, in the network's order.
     """
@@ -50,7 +67,7 @@ class Sparse:
         *,
         product: str = "auto",
         bf16: bool = False,
-        rows: bool = True,
+        online: bool = True,
         wanted: Wanted = every,
     ) -> None:
         """A backend without networks yet.
@@ -59,13 +76,13 @@ class Sparse:
             product: ``auto`` (compiled kernels where they can be used), ``native`` or
                 ``densified``.
             bf16: round both factors of every product to bfloat16; sums are float32.
-            rows: run without autograd where that applies (:meth:`row`).
+            online: run without autograd where that applies (:meth:`row`).
             wanted: which of the layers that could be compact are to be.
         """
         self._native, self._bf16 = product != "densified", bf16
         self._options = {"native": self._native, "bf16": bf16}
         self._wanted = wanted
-        self._dense = Masked(native=rows)
+        self._dense = Masked(native=online)
         self._networks: dict[str, nn.Module] = {}
         self._masked: dict[str, list[str]] = {}
 
@@ -75,7 +92,7 @@ class Sparse:
         Raises:
             KeyError: a mask names no parameter of the module.
         """
-        _expect_names(module, masks)
+        expect_names(module, masks)
         module, compact = convert(module, masks, self._wanted, **self._options)
         # Looking a mask up may mean to unpack it: one at a time, and no more than are needed.
         rest = {name: masks[name] for name in masks if name not in compact}
@@ -84,7 +101,9 @@ class Sparse:
         role = role or f"network {len(self._networks) + 1}"
         self._networks[role], self._masked[role] = module, list(masks)
         if compact and self._native and next(module.parameters()).is_cpu:
-            _warn_of(kernels.available())
+            missing = native_product.available()
+            if missing is not None:
+                compiled.warn(missing, LOST)
         return module
 
     def constrain_gradients(
@@ -116,7 +135,7 @@ class Sparse:
         Raises:
             KeyError: a mask names no parameter of the networks.
         """
-        _expect_names(networks[0], masks)
+        expect_names(networks[0], masks)
         self._dense.settle()
         role = self.role_of(networks[0])
         rest = {}
@@ -138,19 +157,15 @@ class Sparse:
 
     def _to_be_compact(self, networks: Sequence[nn.Module], name: str, mask: Tensor) -> bool:
         """Which form a weight is to have with this mask: of networks that are in use."""
-        if not self.reformable(networks, name):
+        if not reformable(networks, name):
             return is_compact(networks[0], name)
         return is_wanted(name, mask, self._wanted)
-
-    def reformable(self, networks: Sequence[nn.Module], name: str) -> bool:
-        """Whether :meth:`remask` may change how the weight ``name`` is stored."""
-        return reformable(networks, name) and not self._dense.binds_dense(networks[0])
 
     def role_of(self, network: nn.Module) -> str:
         """What a network is called that :meth:`attach` gave back."""
         return next(role for role, own in self._networks.items() if own is network)
 
-    def row(self, module: nn.Module) -> Row | NumpyRow | None:
+    def row(self, module: nn.Module) -> CompiledNetwork | None:
         """See :meth:`Masked.row`; None with bfloat16, which rows do not have."""
         return None if self._bf16 else self._dense.row(module)
 
@@ -164,18 +179,18 @@ class Sparse:
 
     @property
     def index_bytes(self) -> int:
-        """Of the structures, and of the masks of what is held dense."""
-        structures = {
-            layer.structure.number: layer.structure.bytes
+        """Of the patterns, and of the masks of what is held dense."""
+        patterns = {
+            layer.pattern.number: layer.pattern.bytes
             for network in self._networks.values()
             for layer in network.modules()
             if isinstance(layer, SparseLinear)
         }
-        return sum(structures.values()) + self._dense.index_bytes
+        return sum(patterns.values()) + self._dense.index_bytes
 
     def report(self) -> Mapping[str, Any]:
         """How the products are done, and of every masked parameter how it is stored."""
-        missing = kernels.available() if self._native else "were not asked for"
+        missing = native_product.available() if self._native else "were not asked for"
         return {
             "backend": "sparse",
             "product": "native" if missing is None else f"densified: compiled kernels {missing}",
@@ -207,7 +222,8 @@ class Sparse:
         return found
 
 
-def _expect_names(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+def expect_names(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Raise KeyError unless each mask is of a parameter of ``module``."""
     unknown = masks.keys() - {name for name, _ in module.named_parameters()}
     if unknown:
         raise KeyError(f"no parameter is called {', '.join(sorted(unknown))}")
@@ -215,7 +231,7 @@ def _expect_names(module: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 def expect_kernels(device: torch.device) -> None:
     """Raise UserError unless the compiled kernels can be used on ``device``."""
-    missing = kernels.available()
+    missing = native_product.available()
     if missing is not None:
         raise UserError(
             f"execution: product: native needs compiled kernels, which {missing}. Install a C++ "
@@ -225,17 +241,4 @@ def expect_kernels(device: torch.device) -> None:
         raise UserError(
             f"execution: product: native is for the CPU, and the device is {device}; "
             "set product: auto"
-        )
-
-
-@functools.cache
-def _warn_of(missing: str | None) -> None:
-    """Say once what is lost without the compiled kernels."""
-    if missing is not None:
-        warnings.warn(
-            f"compiled kernels {missing}: products of sparse layers run densified, at the speed "
-            "of dense ones or below; the memory is that of the kept weights all the same. "
-            "Install a C++ compiler, then install openwork again",
-            RuntimeWarning,
-            stacklevel=3,
         )

@@ -23,7 +23,6 @@ class TestSparseDensified(ExecutionSuite):
 
 class TestAuto(ExecutionSuite):
     component = "auto"
-    options: ClassVar = {"trials": False}
 
 
 def test_every_backend_has_a_class():

@@ -11,9 +11,9 @@ from core.agent.agent import Agent
 from core.agent.masks import PackedMasks
 from core.agent.state import agent_state, dense_weights
 from core.training.mask_updates import put_in_force
+from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
-from plugins.execution.sparse_linear import SparseLinear
 from tests.plugins.intervened import make_agent, train, transitions
 
 BACKENDS: dict[str, Any] = {"masked": Masked, "sparse": Sparse}

@@ -131,7 +131,6 @@ def test_who_set_each_value(elsewhere: Path, capsys: Any) -> None:
         "    every: 500": "mine.yaml:10",
         "loggers: []": "default",
         "  name: auto": "default",
-        "  trials: true": "default of execution backend 'auto' (openwork 0.1.0)",
     }
     assert {line: lines.get(line) for line in expected} == expected
     assert "default of diagnostic 'churn'" in shown

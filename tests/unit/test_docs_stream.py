@@ -14,7 +14,8 @@ import yaml
 from core.cli import main
 from core.config import load, resolve
 from core.plugins import load_plugins
-from plugins.execution import library
+from plugins.execution import compiled
+from plugins.execution.online import library
 from tests.conftest import PRESETS
 from tests.pages import blocks, text
 
@@ -45,9 +46,10 @@ def test_refusals_of_streaming_are_as_shown(
 
 
 def test_the_warning_without_kernels_is_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "compiled", lambda *_, **__: "were not built")
+    monkeypatch.setattr(library, "_found", lambda: "were not built")
+    compiled.warn.cache_clear()
     with pytest.warns(RuntimeWarning) as caught:
-        assert library.rows.__wrapped__() is None
+        assert library.kernels() is None
     assert f"```\n{caught[0].message}\n```" in text(PAGE)
 
 

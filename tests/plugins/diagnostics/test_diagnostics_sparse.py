@@ -13,7 +13,7 @@ from core.agent.agent import Agent
 from core.api import BatchOptions, Bracketing, DiagnosticContext, NetworkLayout, UserError
 from core.training.agent_view import CurrentAgent
 from plugins.diagnostics import activations, register_diagnostics
-from plugins.execution.sparse_linear import SparseLinear
+from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.networks import SimbaOptions, SimbaSize
 from tests.plugins.diagnostics.corridor import Corridor
 from tests.plugins.intervened import KINDS, train, transitions

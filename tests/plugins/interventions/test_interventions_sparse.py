@@ -10,7 +10,7 @@ import torch
 from core.agent.state import agent_state, restore_agent
 from core.api import BatchOptions
 from core.api.layers import compact_layers
-from plugins.execution.sparse_linear import SparseLinear
+from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.interventions.options import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
 from plugins.interventions.wiring import Wiring, hidden_layers
 from tests.plugins.intervened import KINDS, intervene, intervention, train

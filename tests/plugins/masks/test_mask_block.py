@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from core.api import OptionError, UserError
-from plugins.execution.structure import BlockStructure, Structure
+from plugins.execution.pattern.blocks16 import Blocks16
+from plugins.execution.pattern.build import pattern_of
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
 from plugins.masks.options import BlockOptions
 from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, count, drawn, rng, weights
@@ -67,11 +68,11 @@ def test_the_sparse_backend_recognises_them(score):
     masks = drawn(build("block", sparsity=0.8, score=score, dense=("conv", "head")), weights(WIDE))
     assert set(masks) == {"up.weight", "down.weight"}
     for mask in masks.values():
-        structure = Structure.from_mask(mask)
-        assert isinstance(structure, BlockStructure)
-        assert structure.nnz == int(mask.sum())
+        pattern = pattern_of(mask)
+        assert isinstance(pattern, Blocks16)
+        assert pattern.nnz == int(mask.sum())
     plain = drawn(build("erdos_renyi", sparsity=0.8), weights(WIDE))
-    assert not isinstance(Structure.from_mask(plain["up.weight"]), BlockStructure)
+    assert not isinstance(pattern_of(plain["up.weight"]), Blocks16)
 
 
 def test_kernels_that_blocks_do_not_fill():

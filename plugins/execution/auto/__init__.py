@@ -1,0 +1,1 @@
+"""Which form each masked layer gets."""

@@ -1,0 +1,1 @@
+"""``bench-execution``: what sparse execution brings on this machine."""

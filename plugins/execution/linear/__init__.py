@@ -1,0 +1,1 @@
+"""Linear layers of kept weights on a batch, with autograd."""

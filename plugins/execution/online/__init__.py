@@ -1,0 +1,1 @@
+"""Whole networks on one observation at a time, without autograd."""

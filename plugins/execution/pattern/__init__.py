@@ -1,0 +1,1 @@
+"""Which entries of a matrix are kept, and in which order their values lie."""
