@@ -21,7 +21,7 @@ from tests.conftest import PRESETS
 from tests.pages import DOCS, blocks, first_column, text
 
 WATCHED = [
-    "diagnostics=[{name: all, every: 250, batch: {size: 32}, samples: 8, points: 16, tail: 0.9, "
+    "diagnostics=[{name: all, every: 110, batch: {size: 32}, samples: 8, points: 16, tail: 0.9, "
     "activations: [pre, post]}]"
 ]
 CHANGED = [
@@ -29,10 +29,8 @@ CHANGED = [
     "{name: redo, at: [330], batch: {size: 32}}]",
     "masks=[{name: rigl, sparsity: 0.8, every: 100, batch: {size: 32}}]",
 ]
-DDPG = ["loss={name: ddpg, critics: 2}"]
 STREAMED = ["network={name: stream_mlp, width: 16}", "optimizer=obgd", "data=stream"]
-STREAM_AC = [*STREAMED, "loss={name: stream_ac, overshoot_check: true}"]
-STREAM_Q = [*STREAMED, "loss=stream_q", "environment={name: gymnasium, id: CartPole-v1}"]
+DISCRETE = ["loss=stream_q", "environment={name: gymnasium, id: CartPole-v1}"]
 
 
 # --- pages made from the code -----------------------------------------------------------
@@ -68,7 +66,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     tiny = folder / "tiny.yaml"
     tiny.write_text(
         f"extends: {PRESETS / 'quickstart.yaml'}\n"
-        "frames: 500\n"
+        "frames: 340\n"
         "environment: {task: cartpole-swingup, time_limit: 2}\n"
         "network: {actor: {width: 16}, critic: {width: 16, blocks: 1}}\n"
         "data: {capacity: 400, batch_size: 16, learning_starts: 100}\n"
@@ -77,14 +75,19 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         "log_every: 100\n"
         "threads: 1\n"
     )
-    agents = {"sac": CHANGED, "ddpg": DDPG, "stream_ac": STREAM_AC, "stream_q": STREAM_Q}
+    agents = {
+        "sac": [*WATCHED, *CHANGED],
+        "ddpg": ["loss={name: ddpg, critics: 2}", "frames=240", "diagnostics=[]"],
+        "stream_ac": [*WATCHED, *STREAMED, "loss={name: stream_ac, overshoot_check: true}"],
+        "stream_q": [*STREAMED, *DISCRETE, "frames=240", "diagnostics=[]"],
+    }
     directories = [folder / name for name in agents]
     for directory, overrides in zip(directories, agents.values(), strict=True):
-        assert main(["run", str(tiny), *WATCHED, *overrides, "--run-dir", str(directory)]) == 0
+        assert main(["run", str(tiny), *overrides, "--run-dir", str(directory)]) == 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("plugins.diagnostics.feature_norm.feature_norm", broken)
         with pytest.warns(UserWarning, match="left out"):
-            assert main(["resume", str(directories[0]), "frames=600"]) == 0
+            assert main(["resume", str(directories[0]), "frames=360"]) == 0
     return directories
 
 

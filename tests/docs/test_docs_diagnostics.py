@@ -23,10 +23,11 @@ MEASURE, RESET, REPORT = (
 )
 TUTORIAL = "tutorials/write-a-diagnostic.md"
 SHORT = [
-    "frames=600",
+    "frames=420",
     "data.learning_starts=200",
     "environment.time_limit=1",
     "evaluation={every: null, episodes: 1, final_episodes: 1}",
+    "network={actor: {width: 16}, critic: {width: 16}}",
     "data.batch_size=8",
     "threads=1",
 ]
@@ -104,37 +105,34 @@ def logged(run: Path) -> list[dict[str, float]]:
 # --- runs -------------------------------------------------------------------------------
 
 
-def test_one_that_raises_is_reported_as_shown(
+def test_one_that_raises_is_reported_as_shown_and_others_can_be_resumed_with(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def features(*arguments: Any) -> dict[str, torch.Tensor]:
         return {"critic": torch.full((2, 2), torch.nan)}
 
     monkeypatch.setattr("plugins.diagnostics.activations.features", features)
-    words = ["diagnostics=[effective_rank]", "frames=300", "--run-dir", str(tmp_path / "run")]
+    run = tmp_path / "run"
+    words = ["diagnostics=[effective_rank]", "evaluation={every: null, final_episodes: 1}"]
     with pytest.warns(UserWarning, match="left out") as caught:
-        assert main(["run", str(tiny), *words]) == 0
+        assert main(["run", str(tiny), *words, "frames=220", "--run-dir", str(run)]) == 0
     said = [str(w.message) for w in caught if "effective_rank" in str(w.message)]
     assert f"```\nUserWarning: {said[0]}\n```" in text(MEASURE)
-    (note,) = json.loads((tmp_path / "run" / "run.json").read_text())["disabled"]
+    (note,) = json.loads((run / "run.json").read_text())["disabled"]
     assert note["what"] == "diagnostic 'effective_rank'"
 
-
-def test_diagnostics_may_change_when_a_run_is_resumed(tiny: Path, tmp_path: Path) -> None:
-    run = str(tmp_path / "run")
-    assert main(["run", str(tiny), "diagnostics=[]", "frames=300", "--run-dir", run]) == 0
-    resolved = (tmp_path / "run" / "resolved.yaml").read_text()
-    assert main(["resume", run, "frames=400", "diagnostics=[parameter_norm]"]) == 0
-    lines = logged(tmp_path / "run")
-    assert [line["step"] for line in lines if "parameter_norm/critic" in line] == [302, 400]
-    assert (tmp_path / "run" / "resolved.yaml").read_text() == resolved  # holds for once
+    resolved = (run / "resolved.yaml").read_text()
+    assert main(["resume", str(run), "frames=240", "diagnostics=[parameter_norm]"]) == 0
+    measured = [line["step"] for line in logged(run) if "parameter_norm/critic" in line]
+    assert measured == [222, 240]
+    assert (run / "resolved.yaml").read_text() == resolved  # holds for once
 
 
 def test_the_diagnostic_of_the_tutorial_is_measured_and_drawn(at_the_tutorial: Path) -> None:
     plugin = ["--plugin", "saturation.py"]
     assert main(["run", "saturation.yaml", *SHORT, *plugin, "--run-dir", "runs/saturated"]) == 0
     measured = [line for line in logged(Path("runs/saturated")) if "saturation/share" in line]
-    assert [line["step"] for line in measured] == [402, 600]
+    assert [line["step"] for line in measured] == [402, 420]
     assert all(0 <= line["saturation/share"] <= line["saturation/mean"] / 0.9 for line in measured)
     assert all("time/diagnostics/saturation" in line for line in measured)
 
@@ -143,7 +141,8 @@ def test_the_diagnostic_of_the_tutorial_is_measured_and_drawn(at_the_tutorial: P
     assert "<h3>Saturation</h3>" in Path("runs/saturated/report/index.html").read_text()
 
     streamed = next(words for words, _ in commands(TUTORIAL) if "streaming_quick" in words[0])
-    short = ["frames=300", "network.width=16", "evaluation={every: null, episodes: 1}"]
+    short = ["frames=280", "network.width=16", "evaluation={every: null, episodes: 1}"]
+    short += ["environment.max_episode_steps=50"]
     assert main(["run", *streamed, *short, "--run-dir", "streamed"]) == 0
     assert "saturation/share" in Path("streamed/metrics.jsonl").read_text()
 

@@ -66,32 +66,7 @@ def test_obgd_of_the_how_to_learns_the_value_of_random_actions() -> None:
     (code,) = blocks(PAGE, "python")
     torch.manual_seed(0)
     scope: dict[str, Any] = {}
-    exec(compile(code, "stream.md", "exec"), scope)
+    exec(compile(code.replace("range(5_000)", "range(1_500)"), "stream.md", "exec"), scope)
     estimate = scope["value"](torch.zeros(4)).item() / 0.05
     assert 15 < estimate < 26  # 500 random episodes from the start: a mean of 18.9
     assert set(scope["optimizer"].report) == {"trace_norm", "step_size", "bound_active"}
-
-
-@pytest.mark.parametrize("count", [1, 2], ids=["kernels", "autograd"])
-def test_a_resumed_stream_is_the_undisturbed_one(tmp_path: Path, count: int) -> None:
-    preset = tmp_path / "short.yaml"
-    preset.write_text(
-        f"extends: {PRESETS / 'base' / 'streaming.yaml'}\n"
-        f"environment: {{id: HalfCheetah-v4, max_episode_steps: 40, count: {count}}}\n"
-        "network: {width: 16}\n"
-        "evaluation: {every: null, final_episodes: 1}\n"
-    )
-    for name, frames in (("whole", 300), ("parts", 150)):
-        assert (
-            main(["run", str(preset), f"frames={frames}", "--run-dir", str(tmp_path / name)]) == 0
-        )
-    assert main(["resume", str(tmp_path / "parts"), "frames=300"]) == 0
-    whole, parts = (
-        torch.load(tmp_path / name / "checkpoint" / "state.pt", weights_only=True)["learner"]
-        for name in ("whole", "parts")
-    )
-    for name, value in whole["loss"].items():
-        assert torch.equal(value, parts["loss"][name]), name
-    for phase, optimizer in whole["optimizers"].items():
-        for index, state in optimizer["state"].items():
-            assert torch.equal(state["trace"], parts["optimizers"][phase]["state"][index]["trace"])
