@@ -176,8 +176,6 @@ def test_every_command_names_files_that_exist() -> None:
 def test_the_first_run_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     page = text("tutorials/first-run.md")
     quickstart = str(PRESETS / "quickstart.yaml")
-    assert main(["run", quickstart, "masks.0.sparsty=0.95"]) == 2
-    assert capsys.readouterr().err in page
     assert main(["describe", quickstart, "--json"]) == 0
     for network in json.loads(capsys.readouterr().out)["networks"]:
         total, kept = network["parameters"], network["kept"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from core.cli import main
-from core.config import load, resolve
 from core.plugins import load_plugins
 from tests.conftest import PRESETS
 from tests.pages import blocks, first_column, text
@@ -33,16 +31,6 @@ SHORT = [
 ]
 
 
-def commands(page: str) -> list[tuple[list[str], str]]:
-    """The arguments of every ``python -m core.run`` of a page, and what is printed below it."""
-    found = [
-        pair
-        for block in blocks(page, "console")
-        for pair in re.findall(r"(?m)^\$ python -m core\.run (.*)\n((?:[^$].*\n)*)", block)
-    ]
-    return [(shlex.split(words), answer) for words, answer in found]
-
-
 # --- what there is ----------------------------------------------------------------------
 
 
@@ -58,9 +46,6 @@ def test_every_component_is_explained() -> None:
     assert names["figures"] <= set(re.findall(r"`(\w+)`", listed.partition("\n\n")[0]))
 
 
-# --- presets and refusals ---------------------------------------------------------------
-
-
 @pytest.fixture
 def at_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with the files of the tutorial in it."""
@@ -70,32 +55,6 @@ def at_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "presets").symlink_to(PRESETS)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.mark.parametrize("page", [MEASURE, RESET, TUTORIAL])
-def test_commands_and_refusals_are_as_shown(
-    page: str, at_the_tutorial: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answers = []
-    for words, answer in commands(page):
-        if answer:
-            answers.append(answer)
-            assert main(["run", *words]) == 2
-            assert capsys.readouterr().err == answer
-        elif "--plugin" not in words:
-            presets = [word for word in words if "=" not in word]
-            resolve(load(presets, words[len(presets) :]), load_plugins())
-    assert len(answers) == {MEASURE: 4, RESET: 3, TUTORIAL: 1}[page]
-
-
-@pytest.mark.parametrize("page", [MEASURE, RESET])
-def test_the_presets_of_the_how_tos_are_sound(page: str, at_the_tutorial: Path) -> None:
-    (preset,) = blocks(page, "yaml")
-    Path("mine.yaml").write_text(preset)
-    config = resolve(load(["mine.yaml"]), load_plugins())
-    listed = config.diagnostics if page == MEASURE else config.interventions
-    for node in re.findall(r"(?m)^  - (?:\{name: )?(\w+)", preset):
-        assert node in [selection.component.name for selection in listed]
 
 
 def logged(run: Path) -> list[dict[str, float]]:
@@ -140,7 +99,7 @@ def test_the_diagnostic_of_the_tutorial_is_measured_and_drawn(at_the_tutorial: P
     assert Path("runs/saturated/report/pictures/saturation.svg").is_file()
     assert "<h3>Saturation</h3>" in Path("runs/saturated/report/index.html").read_text()
 
-    streamed = next(words for words, _ in commands(TUTORIAL) if "streaming_quick" in words[0])
+    streamed = ["presets/streaming_quickstart.yaml", "diagnostics=[saturation]", *plugin]
     short = ["frames=280", "network.width=16", "evaluation={every: null, episodes: 1}"]
     short += ["environment.max_episode_steps=50"]
     assert main(["run", *streamed, *short, "--run-dir", "streamed"]) == 0

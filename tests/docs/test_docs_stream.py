@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,6 @@ import torch
 import yaml
 
 from core.cli import main
-from core.config import load, resolve
-from core.plugins import load_plugins
 from plugins.execution import library
 from tests.conftest import PRESETS
 from tests.pages import blocks, text
@@ -24,24 +20,6 @@ PAGE = "how-to/stream.md"
 def test_the_preset_of_the_how_to_is_the_streaming_sibling() -> None:
     sibling, _ = blocks(PAGE, "yaml")
     assert yaml.safe_load(sibling) == yaml.safe_load((PRESETS / "state_streaming.yaml").read_text())
-
-
-def test_refusals_of_streaming_are_as_shown(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(PRESETS.parent)
-    refused = 0
-    for block in blocks(PAGE, "console"):
-        for command, answer in re.findall(r"(?m)^\$ (.*)\n((?:[^$].*\n)*)", block):
-            arguments = shlex.split(command)[3:]
-            if answer:
-                refused += 1
-                assert main(["run", *arguments]) == 2
-                assert capsys.readouterr().err == answer
-            else:
-                presets = [word for word in arguments if "=" not in word]
-                resolve(load(presets, arguments[len(presets) :]), load_plugins())
-    assert refused == 5
 
 
 def test_the_warning_without_kernels_is_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
