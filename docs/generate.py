@@ -203,9 +203,13 @@ def pages() -> Mapping[str, str]:
 
 
 def write() -> None:
-    """Write what changed, so that Sphinx reads again only that."""
+    """Write what changed, so that Sphinx reads again only that; delete pages of before."""
+    made = pages()
     FOLDER.mkdir(exist_ok=True)
-    for name, text in pages().items():
+    for path in FOLDER.iterdir():
+        if path.name not in made:
+            path.unlink()
+    for name, text in made.items():
         path = FOLDER / name
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
