@@ -10,12 +10,10 @@ within a round: speed relative to the bare loop of that round.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +27,8 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 
+from bench.agents import component
+from bench.timing import Way, arguments, extremes, named, ratios, shown, table, take_turns
 from core.api import EnvironmentContext
 from core.training.collector import make_collector
 from plugins.environments import register_environments
@@ -55,8 +55,6 @@ class Policy(TensorDictModuleBase):
 
 
 BARE = "bare dm_control loop"
-Way = Callable[[int], None]
-"""Takes this many environment steps."""
 
 
 def bare_loop() -> Way:
@@ -80,9 +78,9 @@ def bare_loop() -> Way:
 
 
 def own_env(count: int) -> Any:
-    component = next(c for c in register_environments() if c.name == "dm_control")
-    options = component.options(task="cheetah-run", action_repeat=1)
-    return component.build(options, EnvironmentContext()).make(count, 0)
+    task = {"task": "cheetah-run", "action_repeat": 1}
+    made = component(register_environments(), "dm_control", EnvironmentContext(), **task)
+    return made.make(count, 0)
 
 
 def stock_env() -> Any:
@@ -128,53 +126,33 @@ def ways() -> dict[str, Way]:
     return {BARE: bare_loop(), **ours, **stock}
 
 
-def microseconds(run: Way, steps: int) -> float:
-    start = time.process_time()
-    run(steps)
-    return (time.process_time() - start) / steps * 1e6
-
-
 def measure(rounds: int, steps: int) -> dict[str, dict[str, float]]:
     """Per way: microseconds a step and speed relative to the bare loop, median and spread."""
     runs = ways()
     for run in runs.values():
         run(steps // 4)  # warm up
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            times[name].append(microseconds(run, steps))
-    bare = times[BARE]
-    return {name: _summary(taken, bare) for name, taken in times.items()}
-
-
-def _summary(taken: list[float], bare: list[float]) -> dict[str, float]:
-    ratios = [b / t for b, t in zip(bare, taken, strict=True)]
-    return {
-        "us_per_step": statistics.median(taken),
-        "ratio": statistics.median(ratios),
-        "ratio_min": min(ratios),
-        "ratio_max": max(ratios),
-    }
+    times = take_turns(runs, rounds, steps)
+    results = {}
+    for name, taken in times.items():
+        ratio = extremes(ratios(times, BARE, name))
+        results[name] = {
+            "us_per_step": 1e6 * statistics.median(taken),
+            **named(ratio, "ratio", "ratio_min", "ratio_max"),
+        }
+    return results
 
 
 def show(results: dict[str, dict[str, float]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("way", title="cheetah-run from states, CPU time")
-    for heading in ("us/step", "speed", "of rounds"):
-        table.add_column(heading, justify="right")
+    rows = []
     for name, row in results.items():
-        spread = f"{row['ratio_min']:.2f}-{row['ratio_max']:.2f}"
-        table.add_row(name, f"{row['us_per_step']:.0f}", f"{row['ratio']:.2f}", spread)
-    Console().print(table)
+        us, *speed = row.values()
+        rows.append([name, f"{us:.0f}", shown(speed)])
+    table("cheetah-run from states, CPU time", ["way", "us/step", "speed (of rounds)"], rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("--steps", type=int, default=1600, help="per way and round")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="torchrl")

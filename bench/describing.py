@@ -8,17 +8,16 @@ the process's CPU time (which another busy process stretches less), medians with
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.timing import arguments, extremes, shown, table
 
 ROOT = Path(__file__).parents[1]
 PRESETS = ("quickstart", "state_sparse", "state_dense", "ddpg_sparse")
@@ -45,22 +44,16 @@ def run(presets: list[str], rounds: int) -> dict[str, dict[str, list[float]]]:
 
 
 def show(times: dict[str, dict[str, list[float]]]) -> None:
-    table = Table(title="python -m core describe, seconds")
-    for column in ("preset", "wall", "range", "CPU", "range"):
-        table.add_column(column, justify="left" if column == "preset" else "right")
-    for preset, kinds in times.items():
-        row = [preset]
-        for values in (kinds["wall"], kinds["cpu"]):
-            row += [f"{statistics.median(values):.2f}", f"{min(values):.2f}-{max(values):.2f}"]
-        table.add_row(*row)
-    Console().print(table)
+    rows = [
+        [preset, *(shown(extremes(kinds[kind])) for kind in ("wall", "cpu"))]
+        for preset, kinds in times.items()
+    ]
+    table("python -m core describe, seconds", ["preset", "wall (range)", "CPU (range)"], rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=3)
     parser.add_argument("presets", nargs="*", default=list(PRESETS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     times = run(options.presets, options.rounds)
     if options.json:

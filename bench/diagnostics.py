@@ -10,7 +10,6 @@ frames of training as lie between two measurements. The default set is what the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -20,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import torch
+
+from bench.timing import Times, arguments, extremes, shown, table
 from core.api.diagnostics import Bracketing
 from core.config import load, resolve
 from core.plugins import load_plugins
@@ -36,7 +36,6 @@ PRESETS = ("quickstart", "streaming_quickstart")
 DEFAULT = ("dormant_ratio", "effective_rank", "gradient_norm", "parameter_norm")
 STRETCH = {"replay": 500, "stream": 4_000}
 """Frames of training in a round, by data source."""
-Times = dict[str, list[float]]
 
 
 class Bench:
@@ -108,28 +107,21 @@ def shares(times: Times, schedules: dict[str, int | None], frames: int) -> dict[
 
 
 def show(preset: str, times: Times, schedules: dict[str, int | None], frames: int) -> None:
-    table = Table(
-        title=f"{preset}: {statistics.median(times['frame']) * 1e6:.0f} us of CPU a frame"
-    )
-    for column in ("diagnostic", "ms", "range", "every", "share"):
-        table.add_column(column, justify="left" if column == "diagnostic" else "right")
-    share = shares(times, schedules, frames)
+    share, rows = shares(times, schedules, frames), []
     for name, every in schedules.items():
-        ms = [1e3 * seconds for seconds in times[name]]
-        spread = f"{min(ms):.1f}-{max(ms):.1f}"
-        shown = "first, last" if every is None else f"{every:,}"
-        table.add_row(name, f"{statistics.median(ms):.1f}", spread, shown, f"{share[name]:.2%}")
+        when = "first, last" if every is None else f"{every:,}"
+        rows.append([name, shown(extremes(times[name]), 1, 1e3), when, f"{share[name]:.2%}"])
     default = sum(share[name] for name in DEFAULT if name in share)
-    table.add_row("the default set", "", "", "", f"{default:.2%}")
-    table.add_row("all", "", "", "", f"{sum(share.values()):.2%}")
-    Console().print(table)
+    rows.append(["the default set", "", "", f"{default:.2%}"])
+    rows.append(["all", "", "", f"{sum(share.values()):.2%}"])
+    frame = 1e6 * statistics.median(times["frame"])
+    headings = ["diagnostic", "ms (range)", "every", "share"]
+    table(f"{preset}: {frame:.0f} us of CPU a frame", headings, rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, rounds=5)
     parser.add_argument("presets", nargs="*", default=list(PRESETS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     results: dict[str, Any] = {}
     for preset in options.presets:

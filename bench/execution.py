@@ -36,7 +36,8 @@ from bench import (
     execution_rows,
     execution_run,
 )
-from bench.execution_parts import clock, matrix_units, say
+from bench.agents import matrix_units
+from bench.timing import clock, say
 
 WIDTHS = {"critic": [512, 1024, 2048], "rows": [512, 1024, 2048], "learner": [1024]}
 ROUNDS = {"rows": 9, "learner": 5, "run": 3}

@@ -7,24 +7,26 @@ core's learner, which measures the gradient's norm besides.
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
-from bench.execution_parts import (
+from bench.agents import (
     ACTIONS,
     BATCH,
     BLOCK,
     CPU,
     OBSERVATIONS,
-    Clock,
     Masks,
     Pattern,
-    Times,
-    Way,
     density,
     draw,
     execution,
@@ -32,17 +34,24 @@ from bench.execution_parts import (
     matrix_units,
     multiplied,
     optimizer,
-    say,
-    shown,
     simba,
-    spread,
+)
+from bench.timing import (
+    Clock,
+    Way,
+    compared,
+    counts_for,
+    quartiles,
+    ratios,
+    repeated,
+    say,
+    seconds,
     table,
     take_turns,
-    times_faster,
 )
-from bench.execution_phases import phases
 from core.agent.learner import Learner
 from core.api import Average, Batch, Metrics, Phase, dense
+from plugins.execution.linear import native_product
 
 GAMMA, TAU, LR, DECAY, BLOCKS = 0.99, 0.005, 1e-4, 1e-2, 2
 DENSE, AFTER, PRODUCT = "dense", "mask after the step", "weight x mask"
@@ -175,9 +184,9 @@ def check_same(learner: Learner, by_hand: ByHand, batch: Batch) -> None:
 def with_matrix_units(way: Way) -> Way:
     """The same in bfloat16 products where the CPU has units for them."""
 
-    def run() -> None:
+    def run(count: int) -> None:
         torch.set_float32_matmul_precision("medium")
-        way()
+        way(count)
         torch.set_float32_matmul_precision("highest")
 
     return run
@@ -194,7 +203,7 @@ def measure(width: int, rounds: int, wanted: list[Sparse], clock: Clock) -> Any:
         AFTER: ByHand(masked_copy(network, masks), masks),
         PRODUCT: ByHand(multiplied(network, masks)),
     }
-    ways: dict[str, Way] = {name: lambda u=u: u(batch) for name, u in by_hand.items()}  # type: ignore[misc]
+    ways = {name: repeated(partial(update, batch)) for name, update in by_hand.items()}
     if matrix_units():
         ways["dense, 'medium' (AMX)"] = with_matrix_units(ways[DENSE])
     learners = {"masked": ours("masked", deepcopy(network), masks)}
@@ -206,38 +215,91 @@ def measure(width: int, rounds: int, wanted: list[Sparse], clock: Clock) -> Any:
             check_same(learner, ByHand(masked_copy(network, drawn), drawn), batch)
         learners[sparse.label] = learner
         densities[sparse.label] = density(network, drawn)
-    ways |= {name: lambda u=u: u.step(batch) for name, u in learners.items()}  # type: ignore[misc]
+    ways |= {name: repeated(partial(ours.step, batch)) for name, ours in learners.items()}
     for way in ways.values():
-        way()
+        way(1)
     say(f"critic, width {width}: {rounds} rounds")
-    times = take_turns(ways, rounds, clock)
+    times = take_turns(ways, rounds, counts_for(ways, 0.1, clock), clock)
     parts = {name: phases(learners[name], batch, clock) for name in densities}
     return {"times": times, "density": densities, "parts": parts}
+
+
+# --- where the time goes ----------------------------------------------------------------
+
+
+def phases(learner: Learner, batch: Batch, clock: Clock, updates: int = 5) -> dict[str, float]:
+    """Seconds of an update by part, clocks around the kernels and the optimizer; medians."""
+    found = [_phases(learner, batch, clock) for _ in range(updates)]
+    parts = {name: statistics.median(f[name] for f in found) for name in found[0]}
+    total = parts.pop("update")
+    parts["layer norms"] = _layer_norms(learner.loss, clock, updates)
+    return {**parts, "rest": total - sum(parts.values()), "update": total}
+
+
+def _phases(learner: Learner, batch: Batch, clock: Clock) -> dict[str, float]:
+    parts: dict[str, float] = {}
+    with (
+        _timed(native_product, "forward", "products forward", parts, clock),
+        _timed(native_product, "backward", "products backward", parts, clock),
+        _timed(learner.steps[0].optimizer, "step", "optimizer, averages", parts, clock),
+        _timed(torch.nn.utils, "get_total_norm", "gradient norm", parts, clock),
+    ):
+        taken = seconds(lambda _: learner.step(batch), clock=clock)
+    return {**parts, "update": taken}
+
+
+@contextmanager
+def _timed(
+    owner: Any, name: str, part: str, parts: dict[str, float], clock: Clock
+) -> Iterator[None]:
+    """Add the time of every call of ``owner.name`` to ``parts[part]``."""
+    call: Callable[..., Any] = getattr(owner, name)
+    parts[part] = 0.0
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        started = clock()
+        try:
+            return call(*arguments, **options)
+        finally:
+            parts[part] += clock() - started
+
+    with mock.patch.object(owner, name, timed):
+        yield
+
+
+def _layer_norms(loss: Any, clock: Clock, updates: int) -> float:
+    """Of one update, run by themselves: forward for online and target, backward for online."""
+    norms = [m for m in loss.critic.modules() if isinstance(m, nn.LayerNorm)]
+    inputs = [torch.randn(BATCH, *m.normalized_shape, requires_grad=True) for m in norms]
+    upstream = [torch.randn_like(x) for x in inputs]
+
+    def all_of_them(_: int) -> None:
+        with torch.no_grad():
+            for norm, x in zip(norms, inputs, strict=True):
+                norm(x)
+        for norm, x, g in zip(norms, inputs, upstream, strict=True):
+            torch.autograd.grad(norm(x), (x, norm.weight, norm.bias), g)
+
+    return statistics.median(seconds(all_of_them, clock=clock) for _ in range(updates))
 
 
 # --- what is shown ----------------------------------------------------------------------
 
 
 def show(width: int, results: Any) -> None:
-    times: Times = results["times"]
+    times, densities = results["times"], results["density"]
     rows = []
-    for name, taken in times.items():
-        middle, low, high = spread(taken)
-        row = [name, f"{1e3 * middle:.1f} ({1e3 * low:.1f}-{1e3 * high:.1f})"]
-        row += [shown(times_faster(times, rival, name)) for rival in RIVALS]
-        kept = results["density"].get(name)
-        reached = times_faster(times, DENSE, name)[0] * (kept or 0.0)
-        row += [f"{1 / kept:.1f}", f"{reached:.0%}"] if kept else ["", ""]
-        rows.append(row)
+    for name, *cells in compared(times, RIVALS):
+        kept = densities.get(name)
+        reached = quartiles(ratios(times, DENSE, name))[0] * (kept or 0.0)
+        rows.append([name, *cells, *([f"{1 / kept:.1f}", f"{reached:.0%}"] if kept else ["", ""])])
     headings = ["way", "ms (quartiles)", *(f"x {rival}" for rival in RIVALS), "1/density", "of it"]
     table(f"Critic update, two SimBa critics {width} x {BLOCKS}, batch {BATCH}", headings, rows)
-    names = list(next(iter(results["parts"].values()), {}))
-    parts = [
-        [name, *(f"{1e3 * seconds:.1f}" for seconds in found.values())]
-        for name, found in results["parts"].items()
-    ]
+    parts = results["parts"]
     if parts:
-        table("Where it goes, ms (runs apart, with clocks inside)", ["way", *names], parts)
+        lines = [[name, *(f"{1e3 * t:.1f}" for t in each.values())] for name, each in parts.items()]
+        title = "Where it goes, ms (runs apart, with clocks inside)"
+        table(title, ["way", *next(iter(parts.values()))], lines)
 
 
 def run(

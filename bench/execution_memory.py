@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 
 from bench import execution_critic as critic
-from bench.execution_parts import draw, masked_copy, multiplied, say, simba, table
+from bench.agents import draw, masked_copy, multiplied, simba
+from bench.timing import forget_peak, memory, repeated, say, seconds, table
 
 LARGE, HUGE = (2048, 2), (4096, 1)
 """Width and blocks of two critics: 134.7 and 269 million parameters."""
@@ -41,9 +41,7 @@ OURS = ("masked", "sparse")
 
 def megabytes(field: str) -> float:
     """``VmRSS`` or ``VmHWM`` of this process, in MB of 10^6 bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = [line for line in lines if line.startswith(f"{field}:")]
-    return int(line.split()[1]) * 1024 / 1e6
+    return memory(field) / 1e6
 
 
 def updater(way: str, width: int, blocks: int, sparsity: float) -> Any:
@@ -82,12 +80,8 @@ def worker(way: str, width: int, blocks: int, sparsity: float) -> dict[str, floa
     building = megabytes("VmHWM") - base
     trim()
     built = megabytes("VmRSS") - base
-    Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back
-    taken = []
-    for _ in range(UPDATES):
-        started = time.process_time()
-        update()
-        taken.append(time.process_time() - started)
+    forget_peak()
+    taken = [seconds(repeated(update)) for _ in range(UPDATES)]
     peak, steady = megabytes("VmHWM") - base, megabytes("VmRSS") - base
     numbers = {"base": base, "building": building, "built": built, "peak": peak}
     return numbers | {"steady": steady, "ms": 1e3 * min(taken)}

@@ -16,25 +16,9 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from bench.execution_parts import (
-    SPEC,
-    Clock,
-    Masks,
-    Times,
-    Way,
-    component,
-    density,
-    draw,
-    execution,
-    masked_copy,
-    say,
-    shown,
-    spread,
-    table,
-    take_turns,
-    times_faster,
-)
+from bench.agents import SPEC, Masks, component, density, draw, execution, masked_copy
 from bench.plain_streaming import GAMMA, LAMBDA, PlainObGD
+from bench.timing import Clock, Times, compared, counts_for, repeated, say, table, take_turns
 from core.api import EnvironmentSpec, NetworkContext, dense
 from plugins.networks import register_networks
 from plugins.networks.options import SimbaSize
@@ -42,7 +26,8 @@ from plugins.optimizers.obgd import ObGD
 
 INPUTS, BLOCKS, KAPPA = 96, 2, 2.0
 EAGER, FUSED = "eager dense", "fused dense"
-KINDS = ("act + update", "act", "update")
+KINDS = {"act + update": "both", "act": "act", "update": "update"}
+"""Methods of :class:`Agent`."""
 REWARDS = 64
 """Transitions that are gone through again and again."""
 
@@ -162,26 +147,18 @@ def measure(width: int, rounds: int, sparsity: float, clock: Clock) -> dict[str,
         label: Rows(execution("sparse", 1), deepcopy(network), masks),
     }
     check_same(agents, masks)
-    times = {}
-    for kind in KINDS:
-        calls: dict[str, Way] = {}
-        for name, agent in agents.items():
-            calls[name] = {"act": agent.act, "update": agent.update}.get(kind, agent.both)
-        times[kind] = take_turns(calls, rounds, clock, least=0.05)
+    times: dict[str, Times] = {}
+    for kind, method in KINDS.items():
+        calls = {name: repeated(getattr(agent, method)) for name, agent in agents.items()}
+        times[kind] = take_turns(calls, rounds, counts_for(calls, 0.05, clock), clock)
     return {"times": times, "density": density(network, masks)}
 
 
 def show(width: int, results: dict[str, Any]) -> None:
     for kind, times in results["times"].items():
-        found: Times = times
-        rows = []
-        for name, taken in found.items():
-            middle, low, high = spread(taken)
-            row = [name, f"{1e3 * middle:.3f} ({1e3 * low:.3f}-{1e3 * high:.3f})"]
-            rows.append(row + [shown(times_faster(found, rival, name)) for rival in (EAGER, FUSED)])
+        title = f"One row, {kind}: SimBa {width} x {BLOCKS}, 1/density {1 / results['density']:.1f}"
         headings = ["way", "ms (quartiles)", f"x {EAGER}", f"x {FUSED}"]
-        title = f"One row, {kind}: SimBa {width} x {BLOCKS}"
-        table(f"{title}, 1/density {1 / results['density']:.1f}", headings, rows)
+        table(title, headings, compared(times, (EAGER, FUSED), 3))
 
 
 def run(widths: list[int], rounds: int, clock: Clock, sparsities: list[float]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from typing import Any
 
 import torch
 
-from bench.execution_parts import Times, say, shown, spread, table, times_faster
+from bench.timing import Times, quartiles, ratios, say, shown, table
 from core.config import load, resolve
 from core.plugins import load_plugins
 from core.training import experiment as assembly
@@ -80,10 +81,9 @@ def run(rounds: int, threads: int, scale: float | None) -> dict[str, Any]:
     torch.set_num_threads(before)
     rows = []
     for backend in BACKENDS:
-        middle, _, _ = spread(wall[backend])
-        row = [backend, f"{1 / middle:.3g}", shown(times_faster(wall, "masked", backend))]
-        spent, _, _ = spread(cpu[backend])
-        rows.append([*row, f"{spent:.3g}", shown(times_faster(cpu, "masked", backend))])
+        fast, less = (quartiles(ratios(times, "masked", backend)) for times in (wall, cpu))
+        rate, spent = 1 / statistics.median(wall[backend]), statistics.median(cpu[backend])
+        rows.append([backend, f"{rate:.3g}", shown(fast), f"{spent:.3g}", shown(less)])
     title = f"Whole run, {PRESET.stem}, width_scale {scale:g}, {threads} threads"
     headings = ["execution", "frames/s", "times as fast, wall", "CPU s/frame"]
     table(title, [*headings, "times as fast, CPU"], rows)

@@ -16,8 +16,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from tensordict import TensorDict
 
+from bench.timing import arguments, forget_peak, memory, repeated, seconds, table
 from core.agent.agent import Agent, build_agent
 from core.api import EnvironmentSpec
 from core.config import load, resolve
@@ -57,20 +56,6 @@ class Random:
             "action": torch.rand(size, 21, generator=draw) * 2 - 1,
         }
         return TensorDict({**root, "next": TensorDict(following, [size])}, [size])
-
-
-def memory() -> dict[str, int]:
-    """``VmRSS`` and ``VmHWM``, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    found = (line.split() for line in lines if line.startswith(("VmRSS", "VmHWM")))
-    return {words[0].rstrip(":"): int(words[1]) // 1024 for words in found}
-
-
-def timed(call: Callable[[], Any]) -> float:
-    """Milliseconds of process CPU time."""
-    started = time.process_time()
-    call()
-    return 1000 * (time.process_time() - started)
 
 
 def built(width: int, backend: str, sparsity: float) -> Agent:
@@ -104,11 +89,11 @@ def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str,
     update()
     updates, changes, peaks = [], [], []
     for _ in range(rounds):
-        updates.append(timed(update))
-        Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
-        before = memory()["VmRSS"]
-        changes.append(timed(change))
-        peaks.append(memory()["VmHWM"] - before)
+        updates.append(1e3 * seconds(repeated(update)))
+        forget_peak()
+        before = memory("VmRSS")
+        changes.append(1e3 * seconds(repeated(change)))
+        peaks.append((memory("VmHWM") - before) // 2**20)
     shapes = agent.parts.initial["critic"]
     return {
         "width": width,
@@ -122,11 +107,9 @@ def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str,
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = arguments(__doc__, rounds=3)
     parser.add_argument("--widths", type=int, nargs="+", default=[1024, 2560])
     parser.add_argument("--sparsity", type=float, default=0.9)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--only", help=argparse.SUPPRESS)  # a process of its own: WIDTH,BACKEND
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -143,14 +126,16 @@ def main() -> None:
     if options.json:
         print(json.dumps(rows, indent=2))
         return
-    print("width  weights     execution  a change, ms  an update, ms  of updates  memory, MB")
-    for row in rows:
-        share = row["change_ms"] / row["update_ms"]
-        print(
-            f"{row['width']:<6} {row['weights']:<11,} {row['execution']:<10} "
-            f"{row['change_ms']:<13,.0f} {row['update_ms']:<14,.0f} {share:<11.1f} "
-            f"{row['peak_mb']:,}"
-        )
+    cells = [
+        [
+            *(str(row["width"]), f"{row['weights']:,}", row["execution"]),
+            *(f"{row['change_ms']:,.0f}", f"{row['update_ms']:,.0f}"),
+            *(f"{row['change_ms'] / row['update_ms']:.1f}", f"{row['peak_mb']:,.0f}"),
+        ]
+        for row in rows
+    ]
+    headings = ["width", "weights", "execution", "a change, ms", "an update, ms", "of updates"]
+    table("Changes of masks", [*headings, "memory, MB"], cells)
 
 
 if __name__ == "__main__":

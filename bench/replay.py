@@ -12,12 +12,10 @@ CPU time, the median over rounds and the range. A ratio is the median of the rou
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ import torch
 from tensordict import TensorDict
 from torchrl.data import LazyTensorStorage, ReplayBuffer, TensorDictReplayBuffer
 
+from bench.timing import Times, arguments, extremes, named, ratios, repeated, table, take_turns
 from core.api import DataContext, EnvironmentSpec, Returns
 from plugins.data.options import ReplayOptions
 from plugins.data.replay.source import Replay, build
@@ -37,7 +36,7 @@ from plugins.data.replay.source import Replay, build
 BATCH, EPISODE, STATES = 256, 500, 100_000
 PIXELS = EnvironmentSpec((9, 84, 84), 6, pixels=True, frame_stack=3, episode_steps=EPISODE)
 STATE = EnvironmentSpec((24,), 6, episode_steps=EPISODE)
-Way = tuple[str, str, Callable[[], Any], int]
+Work = tuple[str, str, Callable[[], Any], int]
 """``(what, whose, call, calls per round)``"""
 
 
@@ -98,18 +97,13 @@ def stock_bytes(buffer: ReplayBuffer, transitions: int) -> float:
     return sum(v.numel() * v.element_size() for v in rows.values(True, True)) / transitions
 
 
-def measure(ways: list[Way], rounds: int) -> dict[tuple[str, str], list[float]]:
-    """Microseconds of process CPU time per call, by round."""
-    times: dict[tuple[str, str], list[float]] = {(what, who): [] for what, who, _, _ in ways}
-    for _, _, call, _ in ways:
-        call()
-    for _ in range(rounds):
-        for what, who, call, calls in ways:
-            begin = time.process_time()
-            for _ in range(calls):
-                call()
-            times[what, who].append((time.process_time() - begin) / calls * 1e6)
-    return times
+def measure(ways: list[Work], rounds: int) -> Times:
+    """Seconds per call, by round."""
+    calls = {f"{what}, {who}": repeated(call) for what, who, call, _ in ways}
+    for way in calls.values():
+        way(1)
+    counts = {f"{what}, {who}": count for what, who, _, count in ways}
+    return take_turns(calls, rounds, counts)
 
 
 def run(rounds: int, transitions: int) -> dict[str, Any]:
@@ -158,40 +152,33 @@ def extending(pixel: Any, state: Any, pixel_stock: Any, state_stock: Any) -> lis
     ]
 
 
-def summarise(times: dict[tuple[str, str], list[float]]) -> dict[str, Any]:
+def summarise(times: Times) -> dict[str, Any]:
     """Medians with their spread, and how many times faster, round by round."""
+    found = {name: extremes([1e6 * t for t in taken]) for name, taken in times.items()}
+    both = [name.removesuffix(", torchrl") for name in times if name.endswith(", torchrl")]
     return {
         "microseconds": {
-            f"{what}, {who}": {"median": statistics.median(t), "low": min(t), "high": max(t)}
-            for (what, who), t in times.items()
+            name: named(spread, "median", "low", "high") for name, spread in found.items()
         },
         "times_faster": {
-            what: statistics.median(
-                stock / own for stock, own in zip(t, times[what, "openwork"], strict=True)
-            )
-            for (what, who), t in times.items()
-            if who == "torchrl"
+            what: statistics.median(ratios(times, f"{what}, torchrl", f"{what}, openwork"))
+            for what in both
         },
     }
 
 
 def show(result: dict[str, Any]) -> None:
-    print(f"{'':42}{'median':>10}{'low':>10}{'high':>10}   us of CPU time")
-    for name, t in result["microseconds"].items():
-        print(f"{name:42}{t['median']:10.1f}{t['low']:10.1f}{t['high']:10.1f}")
-    print()
-    for name, ratio in result["times_faster"].items():
-        print(f"{name:42}{ratio:10.2f} times as fast as TorchRL's stock storage")
-    print()
-    for name, count in result["bytes_per_transition"].items():
-        print(f"{name:42}{count:10.0f} bytes per transition")
+    rows = [[name, *(f"{v:.1f}" for v in t.values())] for name, t in result["microseconds"].items()]
+    table("Microseconds of CPU time", ["", "median", "low", "high"], rows)
+    faster = [[name, f"{ratio:.2f}"] for name, ratio in result["times_faster"].items()]
+    table("Times as fast as TorchRL's stock storage", ["", "ratio"], faster)
+    sizes = [[name, f"{count:.0f}"] for name, count in result["bytes_per_transition"].items()]
+    table("Bytes per transition", ["", "bytes"], sizes)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = arguments(__doc__, rounds=9)
     parser.add_argument("--transitions", type=int, default=4000, help="pixel transitions held")
-    parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     result = run(given.rounds, given.transitions)
     if given.json:

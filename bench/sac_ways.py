@@ -1,4 +1,4 @@
-"""The SAC update of :mod:`update`, by hand in plain PyTorch and by TorchRL's own loss."""
+"""A SAC update by hand in plain PyTorch, and by TorchRL's own loss."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class ByHand:
 class Parameters(nn.Module):
     """An actor as TorchRL's ``TanhNormal`` wants it: mean and standard deviation."""
 
-    def __init__(self, actor: nn.Module, normaliser: nn.Module) -> None:
+    def __init__(self, actor: nn.Module) -> None:
         super().__init__()
-        self.actor, self.normaliser = actor, normaliser
+        self.actor = actor
 
     def forward(self, observation: Tensor) -> tuple[Tensor, Tensor]:
-        mean, raw = self.actor(self.normaliser(observation))
+        mean, raw = self.actor(observation)
         return mean, (-10 + 6 * (1 + torch.tanh(raw))).exp()
 
 
@@ -105,31 +105,40 @@ class Value(nn.Module):
 
 
 def by_torchrl(loss: Any, actions: int) -> Update:
-    """TorchRL's loss as its documentation uses it: one backward, one optimizer."""
+    """TorchRL's loss on copies of the same networks."""
     ours: Any = deepcopy(loss)
-    parameters = Parameters(ours.actor, ours.normaliser)
-    actor = ProbabilisticActor(
-        TensorDictModule(parameters, ["observation"], ["loc", "scale"]),
+    actor = nn.Sequential(ours.normaliser, ours.actor)
+    return torchrl_sac(actor, [Value(ours.critic, ours.normaliser)], actions, vmap=False)
+
+
+def torchrl_sac(actor: nn.Module, critics: list[Any], actions: int, *, vmap: bool) -> Update:
+    """A step of TorchRL's loss as its documentation uses it: one backward, one optimizer.
+
+    The critics come as a list: of one module TorchRL would make several and draw every weight
+    anew, kept or not. TorchRL holds on to the first alone, and to copies of all parameters.
+    """
+    policy = ProbabilisticActor(
+        TensorDictModule(Parameters(actor), ["observation"], ["loc", "scale"]),
         in_keys=["loc", "scale"],
         distribution_class=TanhNormal,
     )
-    value = ValueOperator(Value(ours.critic, ours.normaliser), ["observation", "action"])
-    stock = SACLoss(
-        actor,
-        [value],
-        num_qvalue_nets=1,
+    values = [ValueOperator(critic, ["observation", "action"]) for critic in critics]
+    stock: Any = SACLoss(
+        policy,
+        values,
+        num_qvalue_nets=len(values),
         loss_function="l2",
         alpha_init=0.01,
         target_entropy=-0.5 * actions,
-        deactivate_vmap=True,
+        deactivate_vmap=not vmap,
     )
     stock.make_value_estimator(ValueEstimators.TD0, gamma=0.99)
     average = SoftUpdate(stock, tau=0.005)
     optimizer = torch.optim.AdamW(list(stock.parameters()), lr=1e-4, fused=True)
 
-    def update(batch: TensorDict) -> None:
-        values = stock(batch)
-        (values["loss_actor"] + values["loss_qvalue"] + values["loss_alpha"]).backward()
+    def update(batch: TensorDict, modules: Any = values) -> None:  # structures live as they do
+        found = stock(batch)
+        (found["loss_actor"] + found["loss_qvalue"] + found["loss_alpha"]).backward()
         optimizer.step()
         optimizer.zero_grad()
         average.step()

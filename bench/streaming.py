@@ -14,15 +14,13 @@ step on one thread. Ratios are taken within a round.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import sys
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ import torch
 from tensordict import TensorDict
 
 from bench.plain_streaming import PlainAgent, PlainLoop
+from bench.timing import Times, Way, arguments, extremes, named, ratios, shown, table, take_turns
 from core.config import load, resolve
 from core.plugins import load_plugins
 from core.training import experiment as assembly
@@ -50,8 +49,6 @@ OURS = {
     "openwork, PyTorch phases": ["execution={name: masked, native: false}"],
     "openwork, 80% removed": ["masks=[{name: erdos_renyi, target: all, sparsity: 0.8}]"],
 }
-Way = Callable[[int], None]
-"""Takes this many steps."""
 
 
 def make_run(width: int, way: str) -> Run:
@@ -155,33 +152,20 @@ def our_agent(width: int, data: dict[str, Any], way: str) -> Way:
 # --- measuring --------------------------------------------------------------------------
 
 
-def microseconds(way: Way, steps: int) -> float:
-    start = time.process_time()
-    way(steps)
-    return (time.process_time() - start) / steps * 1e6
-
-
 def measure(ways: dict[str, Way], rounds: int, steps: int) -> dict[str, dict[str, float]]:
     """Per way: microseconds a step, and how many times as fast as the plain loop."""
     for way in ways.values():
         way(max(steps // 4, 20))
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    names = list(ways)
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            times[name].append(microseconds(ways[name], steps))
-    return {name: summary(taken, times[PLAIN]) for name, taken in times.items()}
+    times = take_turns(ways, rounds, steps)
+    return {name: summary(times, name) for name in times}
 
 
-def summary(taken: list[float], plain: list[float]) -> dict[str, float]:
-    ratios = [p / t for p, t in zip(plain, taken, strict=True)]
+def summary(times: Times, name: str) -> dict[str, float]:
+    taken, faster = statistics.median(times[name]), extremes(ratios(times, PLAIN, name))
     return {
-        "us_per_step": statistics.median(taken),
-        "steps_per_second": 1e6 / statistics.median(taken),
-        "times_as_fast": statistics.median(ratios),
-        "times_min": min(ratios),
-        "times_max": max(ratios),
+        "us_per_step": 1e6 * taken,
+        "steps_per_second": 1 / taken,
+        **named(faster, "times_as_fast", "times_min", "times_max"),
     }
 
 
@@ -199,24 +183,16 @@ def end_to_end(width: int, rounds: int, steps: int) -> dict[str, dict[str, float
 
 
 def show(title: str, results: dict[str, dict[str, float]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("way", title=title)
-    for heading in ("µs/step", "steps/s", "times as fast", "of rounds"):
-        table.add_column(heading, justify="right")
+    rows = []
     for name, row in results.items():
-        cells = f"{row['us_per_step']:.0f}", f"{row['steps_per_second']:.0f}"
-        spread = f"{row['times_min']:.2f}-{row['times_max']:.2f}"
-        table.add_row(name, *cells, f"{row['times_as_fast']:.2f}", spread)
-    Console().print(table)
+        us, steps, *faster = row.values()
+        rows.append([name, f"{us:.0f}", f"{steps:.0f}", shown(faster)])
+    table(title, ["way", "µs/step", "steps/s", "times as fast (of rounds)"], rows)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--steps", type=int, default=1000, help="per way and round")
-    parser.add_argument("--json", action="store_true", help="print numbers as JSON")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", module="gymnasium|torchrl")

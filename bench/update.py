@@ -12,12 +12,10 @@ weights after it, whichever is faster.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import statistics
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,25 +27,29 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
+from bench.agents import BATCH, CPU, component, execution, optimizer, transitions
 from bench.sac_ways import ByHand, Update, by_torchrl
+from bench.timing import (
+    Times,
+    Way,
+    arguments,
+    extremes,
+    named,
+    ratios,
+    repeated,
+    shown,
+    table,
+    take_turns,
+)
 from core.agent.learner import Learner
 from core.agent.masks import MaskSet
 from core.agent.networks import MaskedNetworks
-from core.api import (
-    EnvironmentSpec,
-    ExecutionContext,
-    LossContext,
-    NetworkContext,
-    OptimizerContext,
-)
-from plugins.execution import register_execution
+from core.api import EnvironmentSpec, LossContext, NetworkContext
 from plugins.losses import register_losses
 from plugins.networks import register_networks
-from plugins.networks.options import SimbaOptions, SimbaSize
-from plugins.optimizers import register_optimizers
+from plugins.networks.options import SimbaSize
 
-OBSERVATIONS, ACTIONS, BATCH, SPARSITY = 67, 21, 256, 0.9
-CPU = torch.device("cpu")
+OBSERVATIONS, ACTIONS, SPARSITY = 67, 21, 0.9
 SPEC = EnvironmentSpec((OBSERVATIONS,), ACTIONS)
 
 
@@ -64,34 +66,14 @@ class Kernels:
         }
 
 
-def component(components: Any, name: str, context: Any, options: Any = None) -> Any:
-    (found,) = [c for c in components if c.name == name]
-    return found.build(options or found.options(), context)
-
-
 def make_learner(critic: SimbaSize, *, masked: bool) -> Learner:
     torch.manual_seed(0)
-    options = SimbaOptions(critic=critic)
-    networks = component(register_networks(), "simba", NetworkContext(SPEC), options)
-    execution = component(register_execution(), "masked", ExecutionContext(CPU))
+    networks = component(register_networks(), "simba", NetworkContext(SPEC), critic=critic)
+    backend = execution("masked")
     schemes = [Kernels()] if masked else []
-    parts = MaskedNetworks(networks, MaskSet(0), schemes, execution, CPU)
+    parts = MaskedNetworks(networks, MaskSet(0), schemes, backend, CPU)
     loss = component(register_losses(), "sac", LossContext(SPEC, parts, CPU))
-    make = component(register_optimizers(), "adamw", OptimizerContext(CPU))
-    return Learner(loss, make, execution, CPU)
-
-
-def make_batch() -> TensorDict:
-    following = {
-        "observation": torch.randn(BATCH, OBSERVATIONS),
-        "reward": torch.rand(BATCH, 1),
-        "discount": torch.full((BATCH, 1), 0.99),
-        "terminated": torch.zeros(BATCH, 1, dtype=torch.bool),
-        "done": torch.zeros(BATCH, 1, dtype=torch.bool),
-    }
-    action = torch.rand(BATCH, ACTIONS) * 2 - 1
-    batch = {"observation": torch.randn(BATCH, OBSERVATIONS), "action": action, "next": following}
-    return TensorDict(batch, [BATCH])
+    return Learner(loss, optimizer(), backend, CPU)
 
 
 def check_same(learner: Learner, by_hand: ByHand, batch: TensorDict) -> None:
@@ -116,18 +98,9 @@ def check_same(learner: Learner, by_hand: ByHand, batch: TensorDict) -> None:
     torch.testing.assert_close(loss.temperature.log_alpha, by_hand.log_alpha)
 
 
-def time_of(update: Update, batch: TensorDict, updates: int) -> float:
-    """Milliseconds of process CPU time per update."""
-    start = time.process_time()
-    for _ in range(updates):
-        update(batch)
-    return 1e3 * (time.process_time() - start) / updates
-
-
-def measure(critic: SimbaSize, rounds: int, updates: int) -> dict[str, list[float]]:
-    """Milliseconds per update by way, one number per round."""
+def measure(critic: SimbaSize, rounds: int, updates: int) -> Times:
     dense, masked = (make_learner(critic, masked=masked) for masked in (False, True))
-    batch = make_batch()
+    batch = transitions(OBSERVATIONS, ACTIONS)
     by_hand = ByHand(dense.loss, "none")
     gradients, weights = ByHand(masked.loss, "gradients"), ByHand(masked.loss, "weights")
     stock = by_torchrl(dense.loss, ACTIONS)
@@ -141,18 +114,17 @@ def measure(critic: SimbaSize, rounds: int, updates: int) -> dict[str, list[floa
         "by hand, masked weights": weights,
         "openwork, masked": masked.update,
     }
-    for update in ways.values():
-        time_of(update, batch, 2)
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    names = list(ways)
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            times[name].append(time_of(ways[name], batch, updates))
-    return times
+    return take_turns({name: on(update, batch) for name, update in ways.items()}, rounds, updates)
 
 
-def summary(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+def on(update: Update, batch: TensorDict) -> Way:
+    """Updates on one batch, warm."""
+    way = repeated(lambda: update(batch))
+    way(2)
+    return way
+
+
+def summary(times: Times) -> dict[str, dict[str, float]]:
     """Median and spread by way; ratios to the matching update by hand, within rounds."""
     best = min(
         ("by hand, masked gradients", "by hand, masked weights"),
@@ -160,44 +132,37 @@ def summary(times: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     )
     rows = {}
     for name, values in times.items():
-        base = times[best if "masked" in name else "by hand"]
-        ratios = [value / other for value, other in zip(values, base, strict=True)]
+        base = best if "masked" in name else "by hand"
         rows[name] = {
-            "ms": statistics.median(values),
-            "ms_min": min(values),
-            "ms_max": max(values),
-            "ratio": statistics.median(ratios),
-            "ratio_min": min(ratios),
-            "ratio_max": max(ratios),
+            **named(extremes([1e3 * v for v in values]), "ms", "ms_min", "ms_max"),
+            **named(extremes(ratios(times, name, base)), "ratio", "ratio_min", "ratio_max"),
         }
     return rows
 
 
 def show(title: str, rows: dict[str, dict[str, float]]) -> None:
-    print(f"\n{title}\n{'':28}{'ms per update (min-max)':>30}{'to by hand (min-max)':>26}")
+    cells = []
     for name, row in rows.items():
-        times = f"{row['ms']:.1f} ({row['ms_min']:.1f}-{row['ms_max']:.1f})"
-        ratios = f"{row['ratio']:.3f} ({row['ratio_min']:.3f}-{row['ratio_max']:.3f})"
-        print(f"{name:28}{times:>30}{ratios:>26}")
+        values = list(row.values())
+        cells.append([name, shown(values[:3], 1), shown(values[3:], 3)])
+    table(title, ["way", "ms per update (min-max)", "to by hand (min-max)"], cells)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print numbers as JSON")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     warnings.filterwarnings("ignore", category=UserWarning, module="torchrl")
     sizes = {
         "critic 512 x 2": (SimbaSize(512, 2), 5),
         "critic 128 x 1": (SimbaSize(128, 1), 40),
     }
     results = {
-        title: summary(measure(size, arguments.rounds, updates))
+        title: summary(measure(size, options.rounds, updates))
         for title, (size, updates) in sizes.items()
     }
-    if arguments.json:
+    if options.json:
         print(json.dumps({"torch": torch.__version__, "results": results}, indent=2))
         return
     for title, rows in results.items():

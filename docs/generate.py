@@ -1,25 +1,29 @@
-"""Write ``docs/reference/options.md`` from the options dataclasses: ``python docs/generate.py``."""
+"""Pages made from the code, whenever the documentation is built: options, hooks, capabilities.
+
+``docs/conf.py`` calls :func:`write`; the pages go to ``docs/reference/generated/``, which git
+ignores.
+"""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from core import api
 from core.api.component import AnyComponent
+from core.api.hookspecs import KINDS
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
 from core.config.text import as_yaml
 from core.options_help import needs_by_default, options_of
 from core.plugins import Plugins
 
-PAGE = Path(__file__).parent / "reference" / "options.md"
-HEAD = """\
-<!-- Made by docs/generate.py from the options dataclasses; do not edit. -->
+FOLDER = Path(__file__).parent / "reference" / "generated"
 
+# --- options ----------------------------------------------------------------------------
+
+HEAD = """\
 # Options
 
 Every key that a preset may hold: first those of the run itself, then those of each component,
@@ -36,11 +40,11 @@ MORE = {
 `all`, as the whole list or in it, stands for every diagnostic that suits the agent: those whose
 needs are not met, or that refuse the agent, are left out, and the run says which. Options beside
 it (`{name: all, every: 5_000}`) go to each diagnostic that has them; a diagnostic that the list
-also names by itself has its own. What they say: {doc}`../explanation/diagnostics`.
+also names by itself has its own. What they say: {doc}`/explanation/diagnostics`.
 """,
     "interventions": """\
 They run in the order of the list, and one may be there several times. Either `every` or `at` must
-be given. How to use them: {doc}`../how-to/reset-an-agent`.
+be given. How to use them: {doc}`/how-to/reset-an-agent`.
 """,
 }
 """What is to be said of a key besides its components."""
@@ -96,10 +100,8 @@ def _capabilities(word: str, names: frozenset[str]) -> list[str]:
     return [f"{word}: {', '.join(f'`{name}`' for name in sorted(names))}."] if names else []
 
 
-def page() -> str:
-    """The whole page."""
-    plugins = Plugins()
-    plugins.load_built_ins()
+def options_page(plugins: Plugins) -> str:
+    """Options of the run, and of every component that a preset can name."""
     parts = [HEAD, "## The run\n", _flowing(inspect.cleandoc(RunOptions.__doc__ or "")) + "\n"]
     parts += entries(RunOptions)
     for key, kind in {**SINGLE, **LISTED}.items():
@@ -114,5 +116,100 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+# --- hooks ------------------------------------------------------------------------------
+
+BEFORE_PAGES = {
+    "environments": "EnvironmentContext EnvironmentSpec Environments Environment",
+    "networks": "NetworkContext Networks Normaliser MaskAware",
+    "masks": "MaskContext MaskScheme DynamicMasks MaskView Stateful",
+    "execution": "ExecutionContext Execution RowNetwork",
+    "losses": "LossContext Loss Phase Average Returns Parts Fusable Inspectable Examined Soft",
+    "optimizers": "OptimizerContext OptimizerFactory TraceOptimizer Averaging Refreshable",
+    "data": "DataContext DataSource Sampled",
+    "diagnostics": "ExamineContext Diagnostic Bracketing Probe BatchOptions",
+    "interventions": "Intervention Subject",
+    "loggers": "LoggerContext RunInfo Logger",
+    "component": "Component Provider lazy",
+    "layers": "Compact dense dense_shape stored assign_dense shaped_like Joining in_turn",
+    "errors": "UserError OptionError RunStopped require did_you_mean",
+}
+"""Names of ``core.api`` by page, until each page is a module of its own, ``core.api.PAGE``."""
+MODULES = {"figures": "core.api.figures", "commands": "core.api.commands"}
+SHARED = {
+    "component": "What a plugin offers, whatever its kind.",
+    "layers": "Layers that store kept weights only, and how to read their matrices.",
+    "errors": "What a plugin raises where a user can mend it.",
+}
+"""Pages of ``core.api`` that are of no kind."""
+
+
+def hook_page(page: str) -> str:
+    """A kind's page: its hook, and the contract; or a page of what kinds share."""
+    words = [f"# {page.capitalize()}", SHARED[page] if page in SHARED else _hook(page)]
+    return "\n\n".join(words) + f"\n\n```{{eval-rst}}\n{_contract(page)}\n```\n"
+
+
+def _hook(kind: str) -> str:
+    return f"```{{eval-rst}}\n.. automethod:: core.api.hookspecs.Offers.register_{kind}\n```"
+
+
+def _contract(page: str) -> str:
+    """Directives of ``sphinx.ext.autodoc`` for all that the page has."""
+    if page not in BEFORE_PAGES:
+        return f".. automodule:: {MODULES.get(page, f'core.api.{page}')}\n   :members:"
+    things = {name: vars(api)[name] for name in BEFORE_PAGES[page].split()}
+    return "\n".join(
+        f".. auto{'class' if isinstance(thing, type) else 'function'}:: {thing.__module__}.{name}"
+        for name, thing in things.items()
+    )
+
+
+# --- capabilities -----------------------------------------------------------------------
+
+
+def capabilities_page(plugins: Plugins) -> str:
+    """A table of the words by which built-in components need and provide each other."""
+    components = [component for kind in KINDS for component in plugins.components(kind)]
+    rows = []
+    for word in sorted({word for c in components for word in c.provides}):
+        provided = ", ".join(f"`{c.name}`" for c in components if word in c.provides)
+        needed = ", ".join(sorted(_needing(word, components)))
+        rows.append(f"| `{word}` | {provided} | {needed or 'none'} |")
+    return "\n".join(["| capability | provided by | needed by |", "|---|---|---|", *rows]) + "\n"
+
+
+def _needing(word: str, components: Iterable[AnyComponent]) -> Iterator[str]:
+    for component in components:
+        if not callable(component.needs):
+            if word in component.needs:
+                yield f"`{component.name}`"
+        elif f"``{word}``" in (inspect.getdoc(component.needs) or ""):
+            always = word in (needs_by_default(component) or ())
+            yield f"`{component.name}`" + ("" if always else " (some options)")
+
+
+# --- all of them ------------------------------------------------------------------------
+
+
+def pages() -> Mapping[str, str]:
+    """Every page by its file's name."""
+    plugins = Plugins()
+    plugins.load_built_ins()
+    return {
+        "options.md": options_page(plugins),
+        "capabilities.md": capabilities_page(plugins),
+        **{f"{page}.md": hook_page(page) for page in (*KINDS, *SHARED)},
+    }
+
+
+def write() -> None:
+    """Write what changed, so that Sphinx reads again only that; delete pages of before."""
+    made = pages()
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.iterdir():
+        if path.name not in made:
+            path.unlink()
+    for name, text in made.items():
+        path = FOLDER / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")

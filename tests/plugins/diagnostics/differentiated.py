@@ -7,9 +7,10 @@ import torch
 
 from core.api import BatchOptions, DiagnosticContext, EnvironmentSpec, MaskContext
 from plugins.diagnostics import register_diagnostics
-from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
-from plugins.masks import RandomMaskOptions, register_masks
-from plugins.networks import SparseInit, StreamCnnOptions, StreamMlpOptions
+from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
+from plugins.masks import register_masks
+from plugins.masks.options import RandomMaskOptions
+from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 from plugins.optimizers import AdamWOptions, ObGDOptions
 from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
 from tests.plugins.intervened import make_agent

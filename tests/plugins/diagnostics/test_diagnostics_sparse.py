@@ -14,7 +14,7 @@ from core.api import BatchOptions, Bracketing, DiagnosticContext, NetworkLayout,
 from core.training.agent_view import CurrentAgent
 from plugins.diagnostics import activations, register_diagnostics
 from plugins.execution.linear.sparse_linear import SparseLinear
-from plugins.networks import SimbaOptions, SimbaSize
+from plugins.networks.options import SimbaOptions, SimbaSize
 from tests.plugins.diagnostics.corridor import Corridor
 from tests.plugins.intervened import KINDS, train, transitions
 from tests.plugins.twins import agent_of, twins

@@ -20,7 +20,8 @@ from plugins.diagnostics import q_bias as module
 from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics.options import QBiasOptions
 from plugins.diagnostics.q_bias import discounted_returns, q_bias, remainder
-from plugins.losses import SACOptions, register_losses
+from plugins.losses import register_losses
+from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
 from tests.agents import CPU, SIMBA, build, make_execution
 from tests.plugins.diagnostics.corridor import GAMMA, SPEC, Corridor, Knowing, true_values

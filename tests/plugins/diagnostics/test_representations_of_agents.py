@@ -13,9 +13,10 @@ from torch import nn
 from core.api import BatchOptions, DiagnosticContext, EnvironmentSpec, MaskContext
 from core.training.recent_transitions import RecentTransitions
 from plugins.diagnostics import register_diagnostics
-from plugins.losses import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
-from plugins.masks import RandomMaskOptions, register_masks
-from plugins.networks import (
+from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
+from plugins.masks import register_masks
+from plugins.masks.options import RandomMaskOptions
+from plugins.networks.options import (
     MlpHidden,
     MlpOptions,
     SparseInit,

@@ -12,8 +12,9 @@ from core.agent.randomness import seed_everything, untouched_randomness
 from core.api import DiagnosticContext, EnvironmentContext
 from plugins.diagnostics import register_diagnostics, rollouts
 from plugins.diagnostics.options import QBiasOptions
-from plugins.environments import GymnasiumOptions, register_environments
-from plugins.losses import EpsilonOptions, StreamACOptions, StreamQOptions
+from plugins.environments import register_environments
+from plugins.environments.options import GymnasiumOptions
+from plugins.losses.options import EpsilonOptions, StreamACOptions, StreamQOptions
 from plugins.losses.stream_ac_fused import FusedActorCritic
 from plugins.losses.stream_q_fused import FusedQ
 from tests.agents import CPU

@@ -16,9 +16,11 @@ from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics import simplicity_bias as module
 from plugins.diagnostics.options import SimplicityBiasOptions
 from plugins.diagnostics.simplicity_bias import complexity, simplicity_bias
-from plugins.losses import DDPGOptions, SACOptions
-from plugins.masks import RandomMaskOptions, register_masks
-from plugins.networks import MlpOptions, SimbaOptions, register_networks
+from plugins.losses.options import DDPGOptions, SACOptions
+from plugins.masks import register_masks
+from plugins.masks.options import RandomMaskOptions
+from plugins.networks import register_networks
+from plugins.networks.options import MlpOptions, SimbaOptions
 from tests.agents import PIXELS, SIMBA, build
 from tests.plugins.inspected import lived, probe_of
 from tests.probes import make_agent, make_probe

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from core.api import Compact, ExecutionContext, UserError, dense
-from plugins.execution import SparseOptions, compiled, register_execution
+from plugins.execution import compiled, register_execution
 from plugins.execution.linear import native_product
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
+from plugins.execution.options import SparseOptions
 from plugins.execution.sparse import Sparse
 from tests.agents import CPU
 from tests.plugins.execution.linear.sparse_pairs import random_mask

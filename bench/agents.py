@@ -1,17 +1,15 @@
-"""What the parts of ``bench/execution.py`` share: networks, masks, backends, taking turns."""
+"""What benchmarks are made of: networks, masks, backends and batches, without a preset."""
 
 from __future__ import annotations
 
-import statistics
-import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from tensordict import TensorDict
 from torch import Tensor, nn
 
 from core.agent.masks import MaskSet, zero_removed
@@ -29,13 +27,6 @@ SPEC = EnvironmentSpec((OBSERVATIONS,), ACTIONS)
 BLOCK = 16
 Pattern = Literal["single", "blocks"]
 Masks = Mapping[str, Tensor]
-Way = Callable[[], object]
-Clock = Callable[[], float]
-Times = dict[str, list[float]]
-"""Seconds of one call by way, one number per round."""
-
-
-# --- networks, masks and backends -------------------------------------------------------
 
 
 def component(components: Any, name: str, context: Any, **options: Any) -> Any:
@@ -96,6 +87,17 @@ def optimizer(name: str = "adamw") -> Any:
     return component(register_optimizers(), name, OptimizerContext(CPU))
 
 
+def transitions(observations: int = OBSERVATIONS, actions: int = ACTIONS) -> TensorDict:
+    """A batch of noise as a data source gives it."""
+    no = torch.zeros(BATCH, 1, dtype=torch.bool)
+    following = {"observation": torch.randn(BATCH, observations), "done": no, "terminated": no}
+    following |= {"reward": torch.rand(BATCH, 1), "discount": torch.full((BATCH, 1), 0.99)}
+    action = torch.rand(BATCH, actions) * 2 - 1
+    observation = torch.randn(BATCH, observations)
+    batch = {"observation": observation, "action": action, "next": following}
+    return TensorDict(batch, [BATCH])
+
+
 def masked_copy(network: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A dense copy of ``network``, removed weights zero."""
     copy = deepcopy(network)
@@ -134,64 +136,3 @@ def matrix_units() -> bool:
     """Whether this CPU multiplies bfloat16 matrices in AMX units."""
     info = Path("/proc/cpuinfo")
     return info.is_file() and "amx_bf16" in info.read_text()
-
-
-# --- taking turns -----------------------------------------------------------------------
-
-
-def say(text: str) -> None:
-    """Progress, apart from the results."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def clock(threads: int) -> Clock:
-    """CPU time of the process; with several threads, which wait in it too, wall time."""
-    return time.process_time if threads == 1 else time.perf_counter
-
-
-def take_turns(ways: Mapping[str, Way], rounds: int, clock: Clock, least: float = 0.1) -> Times:
-    """Seconds per call. In every round each way is called for ``least`` seconds, at least once.
-
-    The order moves on by one from round to round. Every way was called before.
-    """
-    calls = {}
-    for name, way in ways.items():
-        started = clock()
-        way()
-        calls[name] = max(1, round(least / max(clock() - started, 1e-7)))
-    names, times = list(ways), {name: list[float]() for name in ways}
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            started = clock()
-            for _ in range(calls[name]):
-                ways[name]()
-            times[name].append((clock() - started) / calls[name])
-    return times
-
-
-def spread(values: list[float]) -> tuple[float, float, float]:
-    """Median and quartiles."""
-    if len(values) == 1:
-        return (values[0],) * 3
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return middle, low, high
-
-
-def times_faster(times: Times, rival: str, way: str) -> tuple[float, float, float]:
-    """How many times faster than ``rival``, round by round: median and quartiles."""
-    return spread([a / b for a, b in zip(times[rival], times[way], strict=True)])
-
-
-def shown(ratio: tuple[float, float, float]) -> str:
-    middle, low, high = ratio
-    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
-
-
-def table(title: str, headings: list[str], rows: list[list[str]]) -> None:
-    """Print a table, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
-    print(f"\n{title}")
-    for row in (headings, *rows):
-        cells = [c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)]
-        print("  ".join([row[0].ljust(widths[0]), *cells]).rstrip(), flush=True)

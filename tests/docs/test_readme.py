@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from core.cli import main
@@ -36,14 +35,6 @@ def test_the_plugin_of_the_readme_trains(tiny: Path, tmp_path: Path, capsys: Any
         "every: must be at least 2, got 1 (mask 'checkers' (checkers.py" in capsys.readouterr().err
     )
     assert load_plugins([tmp_path / "checkers.py"]).find("masks", "checkers")
-
-
-def test_the_mistakes_of_the_readme(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    shown = block("$ python -m core.run presets/quickstart.yaml masks.0.sparcity")
-    command, _, output = shown.partition("\n")
-    monkeypatch.chdir(ROOT)
-    assert main(["run", *command.split()[4:]]) == 2
-    assert capsys.readouterr().err.rstrip() == output.rstrip()
 
 
 def test_the_streaming_preset_of_the_readme() -> None:

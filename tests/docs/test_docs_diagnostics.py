@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from core.cli import main
-from core.config import load, resolve
 from core.plugins import load_plugins
 from tests.conftest import PRESETS
 from tests.pages import blocks, first_column, text
@@ -23,23 +21,14 @@ MEASURE, RESET, REPORT = (
 )
 TUTORIAL = "tutorials/write-a-diagnostic.md"
 SHORT = [
-    "frames=600",
+    "frames=420",
     "data.learning_starts=200",
     "environment.time_limit=1",
     "evaluation={every: null, episodes: 1, final_episodes: 1}",
+    "network={actor: {width: 16}, critic: {width: 16}}",
     "data.batch_size=8",
     "threads=1",
 ]
-
-
-def commands(page: str) -> list[tuple[list[str], str]]:
-    """The arguments of every ``python -m core.run`` of a page, and what is printed below it."""
-    found = [
-        pair
-        for block in blocks(page, "console")
-        for pair in re.findall(r"(?m)^\$ python -m core\.run (.*)\n((?:[^$].*\n)*)", block)
-    ]
-    return [(shlex.split(words), answer) for words, answer in found]
 
 
 # --- what there is ----------------------------------------------------------------------
@@ -57,9 +46,6 @@ def test_every_component_is_explained() -> None:
     assert names["figures"] <= set(re.findall(r"`(\w+)`", listed.partition("\n\n")[0]))
 
 
-# --- presets and refusals ---------------------------------------------------------------
-
-
 @pytest.fixture
 def at_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with the files of the tutorial in it."""
@@ -71,32 +57,6 @@ def at_the_tutorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [MEASURE, RESET, TUTORIAL])
-def test_commands_and_refusals_are_as_shown(
-    page: str, at_the_tutorial: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answers = []
-    for words, answer in commands(page):
-        if answer:
-            answers.append(answer)
-            assert main(["run", *words]) == 2
-            assert capsys.readouterr().err == answer
-        elif "--plugin" not in words:
-            presets = [word for word in words if "=" not in word]
-            resolve(load(presets, words[len(presets) :]), load_plugins())
-    assert len(answers) == {MEASURE: 4, RESET: 3, TUTORIAL: 1}[page]
-
-
-@pytest.mark.parametrize("page", [MEASURE, RESET])
-def test_the_presets_of_the_how_tos_are_sound(page: str, at_the_tutorial: Path) -> None:
-    (preset,) = blocks(page, "yaml")
-    Path("mine.yaml").write_text(preset)
-    config = resolve(load(["mine.yaml"]), load_plugins())
-    listed = config.diagnostics if page == MEASURE else config.interventions
-    for node in re.findall(r"(?m)^  - (?:\{name: )?(\w+)", preset):
-        assert node in [selection.component.name for selection in listed]
-
-
 def logged(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
@@ -104,37 +64,34 @@ def logged(run: Path) -> list[dict[str, float]]:
 # --- runs -------------------------------------------------------------------------------
 
 
-def test_one_that_raises_is_reported_as_shown(
+def test_one_that_raises_is_reported_as_shown_and_others_can_be_resumed_with(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def features(*arguments: Any) -> dict[str, torch.Tensor]:
         return {"critic": torch.full((2, 2), torch.nan)}
 
     monkeypatch.setattr("plugins.diagnostics.activations.features", features)
-    words = ["diagnostics=[effective_rank]", "frames=300", "--run-dir", str(tmp_path / "run")]
+    run = tmp_path / "run"
+    words = ["diagnostics=[effective_rank]", "evaluation={every: null, final_episodes: 1}"]
     with pytest.warns(UserWarning, match="left out") as caught:
-        assert main(["run", str(tiny), *words]) == 0
+        assert main(["run", str(tiny), *words, "frames=220", "--run-dir", str(run)]) == 0
     said = [str(w.message) for w in caught if "effective_rank" in str(w.message)]
     assert f"```\nUserWarning: {said[0]}\n```" in text(MEASURE)
-    (note,) = json.loads((tmp_path / "run" / "run.json").read_text())["disabled"]
+    (note,) = json.loads((run / "run.json").read_text())["disabled"]
     assert note["what"] == "diagnostic 'effective_rank'"
 
-
-def test_diagnostics_may_change_when_a_run_is_resumed(tiny: Path, tmp_path: Path) -> None:
-    run = str(tmp_path / "run")
-    assert main(["run", str(tiny), "diagnostics=[]", "frames=300", "--run-dir", run]) == 0
-    resolved = (tmp_path / "run" / "resolved.yaml").read_text()
-    assert main(["resume", run, "frames=400", "diagnostics=[parameter_norm]"]) == 0
-    lines = logged(tmp_path / "run")
-    assert [line["step"] for line in lines if "parameter_norm/critic" in line] == [302, 400]
-    assert (tmp_path / "run" / "resolved.yaml").read_text() == resolved  # holds for once
+    resolved = (run / "resolved.yaml").read_text()
+    assert main(["resume", str(run), "frames=240", "diagnostics=[parameter_norm]"]) == 0
+    measured = [line["step"] for line in logged(run) if "parameter_norm/critic" in line]
+    assert measured == [222, 240]
+    assert (run / "resolved.yaml").read_text() == resolved  # holds for once
 
 
 def test_the_diagnostic_of_the_tutorial_is_measured_and_drawn(at_the_tutorial: Path) -> None:
     plugin = ["--plugin", "saturation.py"]
     assert main(["run", "saturation.yaml", *SHORT, *plugin, "--run-dir", "runs/saturated"]) == 0
     measured = [line for line in logged(Path("runs/saturated")) if "saturation/share" in line]
-    assert [line["step"] for line in measured] == [402, 600]
+    assert [line["step"] for line in measured] == [402, 420]
     assert all(0 <= line["saturation/share"] <= line["saturation/mean"] / 0.9 for line in measured)
     assert all("time/diagnostics/saturation" in line for line in measured)
 
@@ -142,8 +99,9 @@ def test_the_diagnostic_of_the_tutorial_is_measured_and_drawn(at_the_tutorial: P
     assert Path("runs/saturated/report/pictures/saturation.svg").is_file()
     assert "<h3>Saturation</h3>" in Path("runs/saturated/report/index.html").read_text()
 
-    streamed = next(words for words, _ in commands(TUTORIAL) if "streaming_quick" in words[0])
-    short = ["frames=300", "network.width=16", "evaluation={every: null, episodes: 1}"]
+    streamed = ["presets/streaming_quickstart.yaml", "diagnostics=[saturation]", *plugin]
+    short = ["frames=280", "network.width=16", "evaluation={every: null, episodes: 1}"]
+    short += ["environment.max_episode_steps=50"]
     assert main(["run", *streamed, *short, "--run-dir", "streamed"]) == 0
     assert "saturation/share" in Path("streamed/metrics.jsonl").read_text()
 
