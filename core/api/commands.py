@@ -34,6 +34,14 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def readable_time(seconds: int) -> str:
+    """``0:03:07``, and ``9d 8h`` from two days on."""
+    hours = seconds // 3600
+    if hours >= 48:
+        return f"{hours // 24}d {hours % 24}h"
+    return f"{hours}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
 class Command(Protocol):
     """A verb: ``python -m core NAME ...``. What reads or shows runs is one of these."""
 
@@ -73,11 +81,3 @@ class CommandContext:
 
     catalogue: Catalogues
     """What is installed, and what plugin files offer."""
-
-
-def readable_time(seconds: int) -> str:
-    """``0:03:07``, and ``9d 8h`` from two days on."""
-    hours = seconds // 3600
-    if hours >= 48:
-        return f"{hours // 24}d {hours % 24}h"
-    return f"{hours}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"

@@ -15,13 +15,13 @@ class NoOptions:
 
 
 def _build_report(options: NoOptions, context: CommandContext) -> Command:
-    from plugins.commands.report import Report
+    from plugins.commands.report.command import Report
 
     return Report(context.catalogue)
 
 
 def _build_watch(options: NoOptions, context: CommandContext) -> Command:
-    from plugins.commands.watch import Watch
+    from plugins.commands.watch.command import Watch
 
     return Watch()
 

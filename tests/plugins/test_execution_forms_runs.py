@@ -16,7 +16,7 @@ from core.training.loop import Run
 from plugins.execution import cache, kernels, trials
 from plugins.execution.cache import Timing
 from tests.conftest import PRESETS
-from tests.unit.test_command_line import same
+from tests.support.run_directories import same
 
 SCHEME = """\
 from dataclasses import dataclass

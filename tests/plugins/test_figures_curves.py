@@ -12,8 +12,8 @@ from matplotlib.colors import to_hex
 from recorded import write_run, write_study
 
 from core.api import COLOURS, OptionError, RecordedRun, colour
-from plugins.commands.reporting.groups import group_runs
-from plugins.commands.reporting.read import read_run
+from plugins.commands.report.groups import group_runs
+from plugins.commands.report.read import read_run
 from plugins.figures import LossesOptions, ReturnsOptions
 
 STEPS = [10, 20, 30, 40]

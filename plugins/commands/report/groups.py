@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.api import RecordedRun, RunGroup, Study
-from plugins.commands.reporting.differences import same, without_seeds
-from plugins.commands.reporting.labels import label_presets, unique
+from plugins.commands.report.differences import same, without_seeds
+from plugins.commands.report.labels import label_presets, unique
 
 
 def group_runs(runs: Sequence[RecordedRun]) -> Study:

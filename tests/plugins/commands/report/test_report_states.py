@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.plugins.commands.report.reports import FEW, SHORT, page_of, report, text_of
 from tests.recorded import write_run
-from tests.reports import FEW, SHORT, page_of, report, text_of
 
 FIGURES = """
 from dataclasses import dataclass
@@ -195,7 +195,7 @@ def test_a_figure_that_fails_is_told_and_the_others_go_on(
 def test_a_heavy_picture_is_a_png_on_the_page(
     tmp_path: Path, figures: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plugins.commands.reporting.pictures.HEAVY", 1_000)
+    monkeypatch.setattr("plugins.commands.report.pictures.HEAVY", 1_000)
     run = write_run(tmp_path / "run", **SHORT)
     assert report(run, *figures, "good", "--format", "svg") == 0
     assert page_of(run / "report").count('src="data:image/png;base64,') == 2

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from core.api import RecordedRun, RunGroup, readable_time
-from plugins.commands.reporting.metrics import last
+from plugins.commands.report.metrics import last
 
 NOTHING = "\N{EN DASH}"
 """Shown where a run does not tell."""

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.api.figures import RecordedRun
-from plugins.commands.reporting.differences import ABSENT, differences, written
-from plugins.commands.reporting.groups import group_runs
-from plugins.commands.reporting.labels import label_presets
+from plugins.commands.report.differences import ABSENT, differences, written
+from plugins.commands.report.groups import group_runs
+from plugins.commands.report.labels import label_presets
 from tests.recorded_preset import resolved, set_key
 
 DDPG = {"name": "ddpg", "gamma": 0.9}

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from core.api import RecordedRun, UserError, did_you_mean
-from plugins.commands.reporting.metrics import read_metrics
+from plugins.commands.report.metrics import read_metrics
 
 MARKS = ("run.json", "resolved.yaml", "metrics.jsonl", "checkpoint")
 """A directory with one of these is a run's."""

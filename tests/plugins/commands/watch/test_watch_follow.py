@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api.errors import UserError
-from plugins.commands.watching.follow import Course, Tail, Watched, runs_in
+from plugins.commands.watch.follow import Course, Tail, Watched, runs_in
 from tests.recorded import write_run
 
 NOW = 1_800_000_000.0

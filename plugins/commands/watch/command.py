@@ -14,7 +14,7 @@ from core.api import RUNS, UserError, did_you_mean
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from plugins.commands.watching.follow import Watched
+    from plugins.commands.watch.follow import Watched
 
 EXAMPLES = """\
   python -m core watch runs/quickstart-s0-1a2b3c
@@ -55,8 +55,8 @@ def watch(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.live import Live
 
-    from plugins.commands.watching.follow import Watched
-    from plugins.commands.watching.view import View
+    from plugins.commands.watch.follow import Watched
+    from plugins.commands.watch.view import View
 
     if not 0 < options.every <= 3600:
         raise UserError(f"--every must be in (0, 3600] seconds, got {options.every}")
@@ -91,7 +91,7 @@ def _find_run(given: Path | None, console: Console) -> Path:
     Raises:
         UserError: there is none; names the nearest one.
     """
-    from plugins.commands.watching.follow import runs_in
+    from plugins.commands.watch.follow import runs_in
 
     folder = given or RUNS
     if (folder / "run.json").is_file():

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.api import RecordedRun, RunGroup, Study
-from plugins.commands.reporting.differences import ABSENT, leaves, step, written
-from plugins.commands.reporting.facts import NOTHING, items, part
+from plugins.commands.report.differences import ABSENT, leaves, step, written
+from plugins.commands.report.facts import NOTHING, items, part
 
 DEFAULT = "default"
 

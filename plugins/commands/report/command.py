@@ -15,7 +15,7 @@ from core.config.selection import options_from
 
 if TYPE_CHECKING:
     from core.api import AnyComponent, Catalogue, Catalogues, Study
-    from plugins.commands.reporting.pictures import Gallery
+    from plugins.commands.report.pictures import Gallery
 
 EXAMPLES = """\
   python -m core report runs/quickstart-s0-1a2b3c
@@ -76,10 +76,10 @@ class Report:
 
 def report(options: argparse.Namespace, catalogue: Catalogue) -> int:
     """Read the runs, draw, write the page, say what was found."""
-    from plugins.commands.reporting.groups import group_runs
-    from plugins.commands.reporting.page import render
-    from plugins.commands.reporting.pictures import draw
-    from plugins.commands.reporting.read import find_runs, read_run
+    from plugins.commands.report.groups import group_runs
+    from plugins.commands.report.page import render
+    from plugins.commands.report.pictures import draw
+    from plugins.commands.report.read import find_runs, read_run
 
     figures = _with_options(_wanted(options.figures, catalogue), options.set)
     directories = find_runs(options.runs)
@@ -127,7 +127,7 @@ def _directory(wanted: Path | None, runs: Sequence[Path]) -> Path:
 def _tell(study: Study, gallery: Gallery, page: Path) -> None:
     from rich.console import Console
 
-    from plugins.commands.reporting.page import troubles
+    from plugins.commands.report.page import troubles
 
     for trouble in troubles(study, gallery):
         for text in trouble.texts:

@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from core.api import RunGroup, Study, colour
-from plugins.commands.reporting.differences import differences, same, written
-from plugins.commands.reporting.facts import (
+from plugins.commands.report.differences import differences, same, written
+from plugins.commands.report.facts import (
     RunFacts,
     group_return,
     machine,
@@ -19,9 +19,9 @@ from plugins.commands.reporting.facts import (
     run_facts,
     titles,
 )
-from plugins.commands.reporting.findings import findings
-from plugins.commands.reporting.pictures import FOLDER, Drawn, Gallery
-from plugins.commands.reporting.provenance import Setting, components, other_plugins, settings
+from plugins.commands.report.findings import findings
+from plugins.commands.report.pictures import FOLDER, Drawn, Gallery
+from plugins.commands.report.provenance import Setting, components, other_plugins, settings
 
 SECTIONS = ("Returns", "Losses", "Diagnostics", "Gradient interference", "Densities", "Time")
 """Headings of pictures in their order; others come after them."""

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from core.api import readable_time
-from plugins.commands.watching.follow import Series, Watched
+from plugins.commands.watch.follow import Series, Watched
 
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", ".:-=+*#@"
 WIDE, NARROW = 60, 38

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from plugins.commands.watching.follow import Series, Watched, written
-from plugins.commands.watching.view import BLOCKS, View, arrange, asked, fit, number, sparkline
+from plugins.commands.watch.follow import Series, Watched, written
+from plugins.commands.watch.view import BLOCKS, View, arrange, asked, fit, number, sparkline
 from tests.recorded import write_run
 
 

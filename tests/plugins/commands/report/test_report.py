@@ -12,9 +12,10 @@ from xml.etree import ElementTree
 import pytest
 
 from core.api.figures import RecordedRun
-from plugins.commands.reporting.provenance import origin
+from plugins.commands.report.provenance import origin
+from tests.conftest import PRESETS
+from tests.plugins.commands.report.reports import FEW, SHORT, page_of, report, text_of
 from tests.recorded import write_run, write_study
-from tests.reports import FEW, SHORT, page_of, report, text_of
 
 # --- a whole report ---------------------------------------------------------------------
 
@@ -64,7 +65,7 @@ def test_ids_are_unique_and_references_lead_somewhere(study: Path) -> None:
 def test_two_reports_of_the_same_runs_are_byte_identical(study: Path, tmp_path: Path) -> None:
     # in another process: hash seeds, object addresses and the working directory differ
     command = [sys.executable, "-m", "core", "report", str(study), "--out", str(tmp_path)]
-    root = Path(__file__).parents[2]
+    root = PRESETS.parent
     subprocess.run(command, check=True, capture_output=True, cwd=root)
     first, second = study / "report", tmp_path
     files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
@@ -204,4 +205,4 @@ def test_it_needs_no_torch(tmp_path: Path) -> None:
         "assert not heavy, heavy"
     )
     command = [sys.executable, "-c", code, "report", str(run), "--format", "svg"]
-    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    subprocess.run(command, check=True, cwd=PRESETS.parent)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from core.api.errors import UserError
 from core.cli import main
-from plugins.commands.reporting.metrics import read_metrics
-from plugins.commands.reporting.read import find_runs, read_run
+from plugins.commands.report.metrics import read_metrics
+from plugins.commands.report.read import find_runs, read_run
 from tests.recorded import write_run, write_study
 
 METRICS = "metrics.jsonl"

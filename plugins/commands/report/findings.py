@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from core.api import RecordedRun
-from plugins.commands.reporting.facts import items, part, reached
+from plugins.commands.report.facts import items, part, reached
 
 
 def findings(run: RecordedRun) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plugins.commands.reporting.differences import (
+from plugins.commands.report.differences import (
     ABSENT,
     by_name,
     is_nodes,
