@@ -10,13 +10,12 @@ from typing import Any
 
 from core.api.commands import add_plugin_argument
 from core.api.errors import UserError, did_you_mean
-from core.cli.common import Verbs, add_verb, report_broken
-from core.config import RunConfig, load, resolve
+from core.config import RunConfig, load, report_broken, resolve
 from core.plugins import Plugins, load_plugins
 from core.plugins.attribution import blamed
 from core.plugins.discovery import file, installed
 
-EXAMPLES = """\
+examples = """\
   python -m core resume runs/quickstart-s0-1a2b3c
   python -m core resume runs/quickstart-s0-1a2b3c frames=400000
 """
@@ -36,9 +35,8 @@ CHANGEABLE = (
 """Keys that may differ from the run's first part. Anything else would make it another run."""
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    parser = add_verb(verbs, "resume", "go on with a run from its checkpoint", EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and what may change."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
     parser.add_argument(
         "overrides",
@@ -47,7 +45,6 @@ def add_parser(verbs: Verbs) -> None:
         help=f"what may change: {', '.join(CHANGEABLE)}",
     )
     add_plugin_argument(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:

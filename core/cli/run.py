@@ -5,24 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
+from core.config import add_preset_arguments, read_presets, report_broken
 from core.plugins.attribution import blamed
 
-EXAMPLES = """\
+examples = """\
   python -m core.run presets/quickstart.yaml
   python -m core.run presets/visual_sparse.yaml presets/scales/laptop.yaml seed=1
   python -m core.run presets/state_sparse.yaml masks.0.sparsity=0.95 --run-dir runs/denser
 """
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    parser = add_verb(verbs, "run", "train from presets", EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Presets, and where to write."""
     add_preset_arguments(parser)
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="where to write (default: runs/NAME-sSEED-ID)"
     )
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:

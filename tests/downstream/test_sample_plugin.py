@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from core.agent.masks import PackedMasks
-from core.scaffold import names, render
+from plugins.commands.plugins.scaffold import names, render
 from tests.downstream.conftest import SAMPLE, Environment, Outcome
 
 DISTRIBUTION = "openwork-revive"

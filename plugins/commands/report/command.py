@@ -7,17 +7,19 @@ import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any
 
 from core.api import UserError, add_plugin_argument, did_you_mean
-from core.config import load as load_preset
+from core.config import load, read_plugins
 from core.config.selection import options_from
+from core.plugins.attribution import blamed
 
 if TYPE_CHECKING:
-    from core.api import AnyComponent, Catalogue, Catalogues, Study
+    from core.api import AnyComponent, Study
+    from core.plugins import Plugins
     from plugins.commands.report.pictures import Gallery
 
-EXAMPLES = """\
+examples = """\
   python -m core report runs/quickstart-s0-1a2b3c
   python -m core report runs/study --out reports/study
   python -m core report runs/dense-s0-1a2b3c runs/sparse-s0-4d5e6f --figures returns,diagnostics
@@ -25,63 +27,55 @@ EXAMPLES = """\
 PAGE = "index.html"
 
 
-@final
-class Report:
-    """The verb; implements ``Command``."""
-
-    examples = EXAMPLES
-
-    def __init__(self, catalogue: Catalogues) -> None:
-        self._catalogue = catalogue
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "runs",
-            nargs="+",
-            type=Path,
-            metavar="RUN",
-            help="a run's directory, finished or not, or a folder of them",
-        )
-        parser.add_argument(
-            "--out",
-            type=Path,
-            metavar="DIR",
-            help=f"where to write {PAGE} and pictures/ (default: RUN/report, ./report for several)",
-        )
-        parser.add_argument(
-            "--format",
-            choices=["png", "svg", "both"],
-            default="both",
-            help="of the pictures beside the page (default: both); with png the page has them too",
-        )
-        parser.add_argument(
-            "--figures", metavar="NAME,NAME", help="only these figures (default: all there are)"
-        )
-        parser.add_argument(
-            "--set",
-            action="append",
-            default=[],
-            metavar="FIGURE.OPTION=VALUE",
-            help="an option of a figure, such as returns.smooth=10 (may be repeated)",
-        )
-        add_plugin_argument(parser)
-
-    def execute(self, arguments: argparse.Namespace) -> int:
-        """See :func:`report`."""
-        catalogue = self._catalogue(
-            arguments.plugin, without=arguments.without, strict=arguments.strict_plugins
-        )
-        return report(arguments, catalogue)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Runs, where to write, and what to draw."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="a run's directory, finished or not, or a folder of them",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"where to write {PAGE} and pictures/ (default: RUN/report, ./report for several)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=["png", "svg", "both"],
+        default="both",
+        help="of the pictures beside the page (default: both); with png the page has them too",
+    )
+    parser.add_argument(
+        "--figures", metavar="NAME,NAME", help="only these figures (default: all there are)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIGURE.OPTION=VALUE",
+        help="an option of a figure, such as returns.smooth=10 (may be repeated)",
+    )
+    add_plugin_argument(parser)
 
 
-def report(options: argparse.Namespace, catalogue: Catalogue) -> int:
+def execute(options: argparse.Namespace) -> int:
     """Read the runs, draw, write the page, say what was found."""
+    plugins = read_plugins(options)
+    with blamed(plugins, may_exit=True):
+        return report(options, plugins)
+
+
+def report(options: argparse.Namespace, plugins: Plugins) -> int:
+    """:func:`execute` with what is installed and asked for."""
     from plugins.commands.report.groups import group_runs
     from plugins.commands.report.page import render
     from plugins.commands.report.pictures import draw
     from plugins.commands.report.read import find_runs, read_run
 
-    figures = _with_options(_wanted(options.figures, catalogue), options.set)
+    figures = _with_options(_wanted(options.figures, plugins), options.set)
     directories = find_runs(options.runs)
     directory = _directory(options.out, options.runs)
     gc.enable()  # figures hold themselves in circles; the command line has it off
@@ -93,11 +87,11 @@ def report(options: argparse.Namespace, catalogue: Catalogue) -> int:
     return 0
 
 
-def _wanted(names: str | None, catalogue: Catalogue) -> list[AnyComponent]:
+def _wanted(names: str | None, plugins: Plugins) -> list[AnyComponent]:
     if names is None:
-        return catalogue.components("figures")
+        return plugins.components("figures")
     try:
-        return [catalogue.find("figures", name.strip()) for name in names.split(",")]
+        return [plugins.find("figures", name.strip()) for name in names.split(",")]
     except LookupError as error:
         raise UserError(f"--figures {names}: {error.args[0]}") from None
 
@@ -106,7 +100,7 @@ def _with_options(
     figures: Sequence[AnyComponent], overrides: Sequence[str]
 ) -> list[tuple[AnyComponent, Any]]:
     """Each figure with its options, those of the command line checked."""
-    loaded = load_preset([], overrides)
+    loaded = load([], overrides)
     names = [figure.name for figure in figures]
     for name in loaded.values:
         if name not in names:

@@ -7,7 +7,7 @@ import gc
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING
 
 from core.api import RUNS, UserError, did_you_mean
 
@@ -16,41 +16,32 @@ if TYPE_CHECKING:
 
     from plugins.commands.watch.follow import Watched
 
-EXAMPLES = """\
+examples = """\
   python -m core watch runs/quickstart-s0-1a2b3c
   python -m core watch                               # the newest run in runs
 """
 
 
-@final
-class Watch:
-    """The verb; implements ``Command``."""
-
-    examples = EXAMPLES
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "run",
-            type=Path,
-            nargs="?",
-            metavar="RUN",
-            help="the run's directory, or a folder of runs: the newest one (default: runs)",
-        )
-        parser.add_argument("--once", action="store_true", help="print the view once")
-        parser.add_argument(
-            "--every",
-            type=float,
-            default=1.0,
-            metavar="SECONDS",
-            help="between redraws (default: 1)",
-        )
-
-    def execute(self, arguments: argparse.Namespace) -> int:
-        """See :func:`watch`."""
-        return watch(arguments)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which run, and how often."""
+    parser.add_argument(
+        "run",
+        type=Path,
+        nargs="?",
+        metavar="RUN",
+        help="the run's directory, or a folder of runs: the newest one (default: runs)",
+    )
+    parser.add_argument("--once", action="store_true", help="print the view once")
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="between redraws (default: 1)",
+    )
 
 
-def watch(options: argparse.Namespace) -> int:
+def execute(options: argparse.Namespace) -> int:
     """Show the run until it ends; once where there is no terminal."""
     from rich.console import Console
     from rich.live import Live

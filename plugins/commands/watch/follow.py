@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.api import UserError
-from core.config import load as load_preset
+from core.config import load
 from plugins.commands.lines import scalars_of
 
 WINDOW = 11
@@ -147,7 +147,7 @@ class Watched:
             if record == self.record:
                 return
             resumed = record.get("resumed")
-            values = load_preset([preset], resumed[-1]["with"] if resumed else []).values
+            values = load([preset], resumed[-1]["with"] if resumed else []).values
             self.frames = int(values["frames"])
             self._evaluate_every = values["evaluation"]["every"]
         except OSError as error:

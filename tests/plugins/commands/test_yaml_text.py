@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from core.config.text import as_yaml
+from plugins.commands.yaml_text import as_yaml
 
 ODD = ["off", "1e5", "é", "null", "", "${x}", "\\${x}", "a\\\\${b}", "# no"]
 

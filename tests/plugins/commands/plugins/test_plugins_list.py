@@ -12,12 +12,12 @@ import pytest
 from core import __version__
 from core.api.errors import UserError
 from core.api.hookspecs import ALL, KINDS
-from core.cli import layout, main
-from core.cli.kinds import read_kind
-from core.cli.plugins_info import KEYS, _asked
+from core.cli import main
 from core.config import load
 from core.config.shipped import shipped
 from core.plugins import Plugins
+from plugins.commands.plugins.info import KEYS, _asked
+from plugins.commands.plugins.kinds import read_kind
 from tests.conftest import PRESETS
 from tests.distributions import GOOD, Install, install
 
@@ -116,7 +116,7 @@ def test_a_broken_plugin_file_is_a_row(tmp_path: Path, capsys: Any) -> None:
 def test_names_stay_whole_on_a_narrow_terminal(
     monkeypatch: pytest.MonkeyPatch, plugins: Plugins, capsys: Any
 ) -> None:
-    monkeypatch.setattr(layout, "terminal_width", lambda: 80)
+    monkeypatch.setattr("plugins.commands.columns.terminal_width", lambda: 80)
     text = said(capsys, "list")
     assert max(map(len, text.splitlines())) <= 80
     for kind in KINDS:
@@ -209,6 +209,6 @@ def test_all_stands_for_every_diagnostic(
 ) -> None:
     preset = tmp_path / "every.yaml"
     preset.write_text(f"extends: {PRESETS / 'quickstart.yaml'}\ndiagnostics: {ALL}\n")
-    monkeypatch.setattr("core.cli.plugins_info.shipped", lambda: {"every": preset})
+    monkeypatch.setattr("plugins.commands.plugins.info.shipped", lambda: {"every": preset})
     (plain,) = json.loads(said(capsys, "info", "churn", "--json"))
     assert plain["presets"] == ["every"]

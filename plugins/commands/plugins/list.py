@@ -1,53 +1,37 @@
-"""``plugins``: what is installed, what each component takes, what is wrong; new ones, checked."""
+"""``plugins list``: every component, and the plugins that are not built in."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 from typing import Any
 
-from core.api.commands import add_plugin_argument
-from core.api.component import Provider
+from core.api import Provider, add_plugin_argument
 from core.api.hookspecs import KINDS
-from core.cli.common import Verbs, add_verb
-from core.cli.kinds import read_kind
-from core.cli.layout import columns, sides, write, write_json
-from core.plugins import Plugins, load_plugins
+from core.config import read_plugins
+from core.plugins import Plugins
 from core.plugins.manager import DISTRIBUTION
 from core.plugins.validation import Broken
+from plugins.commands.columns import columns, sides, write, write_json
+from plugins.commands.plugins.kinds import read_kind
 
-EXAMPLES = """\
-  python -m core plugins list --kind mask
-  python -m core plugins info erdos_renyi
-  python -m core plugins doctor
-"""
-LIST_EXAMPLES = """\
+examples = """\
   python -m core plugins list
   python -m core plugins list --kind mask --plugin every_other.py
   python -m core plugins list --json
 """
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb, and the verbs below it."""
-    parser = add_verb(verbs, "plugins", "what is installed, what it takes, what is wrong", EXAMPLES)
-    below = parser.add_subparsers(dest="plugins_verb", required=True, metavar="VERB")
-    listing = add_verb(below, "list", "every component, and plugins that are not", LIST_EXAMPLES)
-    listing.add_argument("--kind", metavar="KIND", help=f"only of a kind: {', '.join(KINDS)}")
-    listing.add_argument("--json", action="store_true", help="print JSON")
-    add_plugin_argument(listing)
-    listing.set_defaults(execute=execute)
-    for name in ("info", "doctor", "new", "check"):
-        module = f"core.cli.plugins_{name}"
-        if importlib.util.find_spec(module) is not None:
-            importlib.import_module(module).add_parser(below)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which kind, how to print, which plugins."""
+    parser.add_argument("--kind", metavar="KIND", help=f"only of a kind: {', '.join(KINDS)}")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_plugin_argument(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
     """List."""
     kinds = [read_kind(options.kind)] if options.kind else list(KINDS)
-    plugins = look(options)
+    plugins = read_plugins(options, forgiving=True)
     if options.json:
         write_json(_plain(plugins, kinds))
         return 0
@@ -57,16 +41,6 @@ def execute(options: argparse.Namespace) -> int:
         write([kind, *columns(rows, widths), ""] if rows else [f"{kind}: none", ""])
     _write_states(plugins)
     return 0
-
-
-def look(options: argparse.Namespace) -> Plugins:
-    """What is installed and asked for; a plugin file that is broken is a row too."""
-    return load_plugins(
-        options.plugin,
-        without=options.without,
-        strict=options.strict_plugins,
-        forgiving=True,
-    )
 
 
 def _row(component: Any) -> tuple[str, str, str]:

@@ -9,19 +9,16 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from core import __version__
-from core.api.commands import add_plugin_argument
-from core.api.component import Provider
-from core.api.errors import UserError, did_you_mean
+from core.api import Provider, UserError, add_plugin_argument, did_you_mean
 from core.api.hookspecs import KINDS, PROJECT
-from core.cli.common import Verbs, add_verb, command_names
-from core.cli.layout import columns, write
-from core.cli.plugins import look
+from core.config import read_plugins, verb_names
 from core.plugins import Plugins
 from core.plugins.discovery import ONLY, normal
 from core.plugins.manager import DISTRIBUTION
 from core.plugins.validation import Broken
+from plugins.commands.columns import columns, write
 
-EXAMPLES = """\
+examples = """\
   python -m core plugins doctor
   python -m core plugins doctor sparse-rigl
   python -m core plugins doctor --plugin every_other.py
@@ -29,19 +26,17 @@ EXAMPLES = """\
 PACKAGES = ("torch", "torchrl", "tensordict", "numpy", "pluggy")
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    parser = add_verb(verbs, "doctor", "what each plugin brings, and what is wrong", EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which plugin."""
     parser.add_argument(
         "distribution", nargs="?", metavar="DIST", help="only of a distribution, or a plugin file"
     )
     add_plugin_argument(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Show; 1 if something is broken."""
-    plugins = look(options)
+    plugins = read_plugins(options, forgiving=True)
     names = _names(plugins, options.distribution)
     write(_surroundings())
     wrong = 0
@@ -116,9 +111,7 @@ def _described(provider: Provider) -> str:
 
 def _brought(plugins: Plugins, providers: list[Provider]) -> Iterator[tuple[str, str]]:
     """What plugins offer, by kind, verbs as the command line has them, and what they watch."""
-    from core.cli import VERBS
-
-    verbs = {id(verb): name for name, verb in command_names(plugins, VERBS).items()}
+    verbs = {id(verb): name for name, verb in verb_names(plugins).items()}
     for kind in KINDS:
         own = [c for c in plugins.components(kind) if c.provider in providers]
         names = [verbs.get(id(component), component.name) for component in own]

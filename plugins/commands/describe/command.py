@@ -8,29 +8,26 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from core.cli.common import Verbs, add_preset_arguments, add_verb, read_presets, report_broken
+from core.config import add_preset_arguments, read_presets, report_broken
 from core.plugins.attribution import blamed
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from core.describe import Description, Network
-    from core.footprint import Footprint
+    from plugins.commands.describe.arithmetic import Description, Network
+    from plugins.commands.describe.memory import Footprint
 
-EXAMPLES = """\
+examples = """\
   python -m core describe presets/state_sparse.yaml
   python -m core describe presets/visual_sparse.yaml network.critic.hidden=2048 --json
 """
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    summary = "parameters, densities, norms, replay bytes and arithmetic of a preset"
-    parser = add_verb(verbs, "describe", summary, EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """A preset, and how to print."""
     add_preset_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -38,7 +35,7 @@ def execute(options: argparse.Namespace) -> int:
     config, plugins, _ = read_presets(options)
     from rich.console import Console
 
-    from core.describe import describe
+    from plugins.commands.describe.arithmetic import describe
 
     with blamed(plugins, config.selections):
         description = describe(config)

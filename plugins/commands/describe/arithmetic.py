@@ -14,8 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from core.api.layers import substituted
 from core.api.optimizers import OptimizerContext
-from core.footprint import Footprint, footprint
 from core.training.summary import count_parameters
+from plugins.commands.describe.memory import Footprint, footprint
 
 if TYPE_CHECKING:
     from tensordict import TensorDict

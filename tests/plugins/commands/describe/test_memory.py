@@ -13,9 +13,9 @@ from core.api import OptimizerContext
 from core.api.losses import Phase
 from core.cli import main
 from core.config import load, resolve
-from core.describe import DenseProduct, dense_products, describe
-from core.footprint import Footprint, footprint, remembered
 from core.plugins import Plugins
+from plugins.commands.describe.arithmetic import DenseProduct, dense_products, describe
+from plugins.commands.describe.memory import Footprint, footprint, remembered
 from plugins.networks import SimbaOptions, SimbaSize
 from plugins.optimizers import AdamWOptions, register_optimizers
 from tests.agents import CPU, build

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.api.errors import UserError, did_you_mean
+from core.api import UserError, did_you_mean
 from core.api.hookspecs import KINDS
 
 SINGULAR = {word.split()[0]: kind for kind, word in KINDS.items()}

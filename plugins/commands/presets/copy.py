@@ -8,8 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from core.api.errors import UserError
-from core.cli.layout import write
+from core.api import UserError
 from core.config.shipped import (
     FRAGMENTS,
     SHIPPED,
@@ -18,9 +17,22 @@ from core.config.shipped import (
     no_such_preset,
     preset_name,
 )
+from plugins.commands.columns import write
+
+examples = """\
+  python -m core presets copy quickstart mine.yaml
+  python -m core presets copy studies/capacity . --force
+"""
 
 
-def copy(options: argparse.Namespace) -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The preset, and where to."""
+    parser.add_argument("name", metavar="NAME", help="of the shipped preset")
+    parser.add_argument("file", type=Path, metavar="FILE", help="where to write it, or a folder")
+    parser.add_argument("--force", action="store_true", help="replace a file that is there")
+
+
+def execute(options: argparse.Namespace) -> int:
     """Write the copy; say how to go on."""
     source = find_shipped(options.name)
     if source is None:

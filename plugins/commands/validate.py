@@ -6,23 +6,27 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from core.api.errors import UserError
-from core.cli.common import Verbs, add_preset_arguments, add_verb, read_plugins, read_presets
-from core.cli.layout import write
-from core.config import Incomplete, load, resolve
+from core.api import UserError
+from core.config import (
+    Incomplete,
+    add_preset_arguments,
+    load,
+    read_plugins,
+    read_presets,
+    resolve,
+)
 from core.config.shipped import find
 from core.plugins import Plugins
+from plugins.commands.columns import write
 
-EXAMPLES = """\
+examples = """\
   python -m core validate presets/visual_sparse.yaml presets/scales/laptop.yaml seed=1
   python -m core validate --each presets
 """
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    summary = "check presets: every mistake at once, nothing is built"
-    parser = add_verb(verbs, "validate", summary, EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Presets, merged or each by itself."""
     add_preset_arguments(parser)
     parser.add_argument(
         "--each",
@@ -30,7 +34,6 @@ def add_parser(verbs: Verbs) -> None:
         help="check every preset by itself, those in the folders named too, instead of merging "
         "them; what only lacks something that another must give is a fragment, not a mistake",
     )
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -6,16 +6,14 @@ import argparse
 import keyword
 from pathlib import Path
 
-from core.api.component import AnyComponent
-from core.api.errors import UserError
+from core.api import AnyComponent, UserError
 from core.api.hookspecs import ALL, KINDS
-from core.cli.common import Verbs, add_verb
-from core.cli.kinds import SINGULAR, read_kind
-from core.cli.layout import write as show
 from core.plugins import Plugins, load_plugins
-from core.scaffold import LONGEST, TEMPLATE, Names, names, render, write
+from plugins.commands.columns import write as show
+from plugins.commands.plugins.kinds import SINGULAR, read_kind
+from plugins.commands.plugins.scaffold import LONGEST, TEMPLATE, Names, names, render, write
 
-EXAMPLES = """\
+examples = """\
   python -m core plugins new fan-in --kind mask
   python -m core plugins new saturation --kind diagnostic ../openwork-saturation
 """
@@ -23,9 +21,8 @@ RESERVED = frozenset({ALL, "y", "n", "yes", "no", "on", "off", "true", "false", 
 """What a preset takes for something else than a name."""
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    parser = add_verb(verbs, "new", "make a package with a plugin, to be changed", EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The name, the kind, the folder."""
     parser.add_argument("name", metavar="NAME", help="the component's name, such as fan-in")
     parser.add_argument(
         "--kind", required=True, metavar="KIND", help=f"what it is: {', '.join(SINGULAR)}"
@@ -36,7 +33,6 @@ def add_parser(verbs: Verbs) -> None:
         metavar="DIR",
         help="the new folder (default: openwork-NAME, here)",
     )
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -107,3 +107,54 @@ def test_what_the_environment_holds_back_is_said(
     install("sp-bad", "1 / 0\n")
     monkeypatch.setenv("OPENWORK_PLUGINS", "")
     assert "\nOPENWORK_PLUGINS=: of what is installed" in said(capsys, "doctor")
+
+
+VERB = '''
+from dataclasses import dataclass
+from core.api import Component, hookimpl
+
+@dataclass(frozen=True)
+class Options:
+    """None."""
+
+class Verb:
+    examples = "  python -m core VERB"
+    def add_arguments(self, parser):
+        ARGUMENTS
+    def execute(self, arguments):
+        return 0
+
+def build(options, context):
+    BUILD
+
+@hookimpl
+def register_commands():
+    return [Component("VERB", Options, build, "a verb")]
+'''
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verb"),
+    [
+        (("BUILD", "1 / 0"), "stroll"),
+        (("ARGUMENTS", "1 / 0"), "stroll"),
+        (("ARGUMENTS", "1 / 0"), "plugins"),
+        (("BUILD", "raise SystemExit(7)"), "plugins"),
+        (("return [Comp", "1 / 0; return [Comp"), "stroll"),
+        (("from core.api", "raise SystemExit(7)\nfrom core.api"), "stroll"),
+    ],
+)
+def test_the_doctor_comes_however_broken_a_verb_is(
+    wrong: tuple[str, str], verb: str, install: Install, capsys: Any
+) -> None:
+    code = VERB.replace(*wrong).replace("BUILD", "return Verb()").replace("ARGUMENTS", "pass")
+    install("sp-bad", code.replace("VERB", verb))
+    loads = wrong[0] in ("BUILD", "ARGUMENTS")
+    text = said(capsys, "doctor", "sp-bad", code=0 if loads else 1)
+    assert ("\nsp-bad 0.3: ok\n" if loads else "\nsp-bad 0.3: BROKEN\n") in text
+    assert "mask" in said(capsys, "list")
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    shown = re.findall(r"(?m)^    ([a-z]\S*)", capsys.readouterr().out)
+    built_in = ["bench-execution", "describe", "plugins", "presets", "report", "validate", "watch"]
+    assert shown == ["run", "resume", *built_in]

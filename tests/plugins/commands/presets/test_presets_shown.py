@@ -13,10 +13,10 @@ import yaml
 from omegaconf import OmegaConf
 
 from core.cli import main
-from core.cli.layout import columns
 from core.config import Incomplete, load, resolve
 from core.config.shipped import FRAGMENTS, SHIPPED, shipped
 from core.plugins import Plugins
+from plugins.commands.columns import columns
 from tests.conftest import PRESETS
 from tests.pages import blocks, text
 
@@ -61,8 +61,8 @@ def test_an_empty_last_column_leaves_no_spaces() -> None:
     assert list(columns([("a", ""), ("long", "b")])) == ["  a", "  long  b"]
 
 
-def test_for_a_verb_of_core_no_other_is_made(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr("core.cli.add_commands", lambda *_: pytest.fail("plugins were loaded"))
+def test_for_a_built_in_verb_no_other_is_made(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr("core.cli.verbs._add_commands", lambda *_: pytest.fail("all were made"))
     assert said(capsys, "list")
 
 

@@ -12,22 +12,19 @@ from typing import Any
 
 import yaml
 
-from core.api.commands import add_plugin_argument
-from core.api.component import AnyComponent
-from core.api.errors import UserError, did_you_mean
+from core.api import AnyComponent, UserError, add_plugin_argument, did_you_mean
 from core.api.hookspecs import ALL, KINDS
-from core.cli.common import Verbs, add_verb
-from core.cli.kinds import read_kind
-from core.cli.layout import columns, terminal_width, wrapped, write, write_json
-from core.cli.plugins import look
+from core.config import read_plugins
 from core.config.schema import LISTED, SINGLE
 from core.config.shipped import find, shipped
-from core.config.text import as_yaml
 from core.options_help import Option, needs_by_default, options_of
 from core.plugins import Plugins
 from core.plugins.discovery import normal
+from plugins.commands.columns import columns, terminal_width, wrapped, write, write_json
+from plugins.commands.plugins.kinds import read_kind
+from plugins.commands.yaml_text import as_yaml
 
-EXAMPLES = """\
+examples = """\
   python -m core plugins info erdos_renyi
   python -m core plugins info replay --kind data --json
 """
@@ -35,20 +32,18 @@ KEYS = {kind: key for key, kind in (SINGLE | LISTED).items()}
 """The key of a preset that holds components of a kind."""
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    parser = add_verb(verbs, "info", "what a component takes, and who uses it", EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The component, of which kind, how to print."""
     parser.add_argument("name", metavar="NAME", help="the component, or distribution:component")
     parser.add_argument("--kind", metavar="KIND", help=f"only of a kind: {', '.join(KINDS)}")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_plugin_argument(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Show every component of that name."""
     kinds = [read_kind(options.kind)] if options.kind else list(KINDS)
-    found = list(_named(look(options), options.name, kinds))
+    found = list(_named(read_plugins(options, forgiving=True), options.name, kinds))
     if options.json:
         plain = [_plain(kind, component) for kind, component in found]
         write_json(plain)

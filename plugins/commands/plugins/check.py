@@ -11,20 +11,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.api.component import AnyComponent, Provider
-from core.api.errors import UserError, did_you_mean
+from core.api import AnyComponent, Provider, UserError, did_you_mean
 from core.api.hookspecs import KINDS, PROJECT
-from core.cli.common import Verbs, add_verb
-from core.cli.layout import write
 from core.config.check import is_required
 from core.config.source import read_override
 from core.plugins import Broken, Plugins, load_plugins
 from core.plugins.discovery import normal
+from plugins.commands.columns import write
 
 if TYPE_CHECKING:
     from core.testing import Checked
 
-EXAMPLES = """\
+examples = """\
   python -m core plugins check openwork-fan-in
   python -m core plugins check fan_in.py fan_in.inputs=4 --verbose
   python -m core plugins check openwork-fan-in --capability fan_in.streaming=false
@@ -46,10 +44,8 @@ class Offer:
         return f"{KINDS[self.kind]} '{self.component.name}'"
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    summary = "run the suites of core.testing on what a plugin offers"
-    parser = add_verb(verbs, "check", summary, EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The plugin, and what its components are checked with."""
     parser.add_argument("plugin", metavar="DIST | FILE.py", help="an installed plugin, or a file")
     parser.add_argument(
         "words",
@@ -65,7 +61,6 @@ def add_parser(verbs: Verbs) -> None:
         help="what a component cannot do, as in a suite's 'capabilities' (may be repeated)",
     )
     parser.add_argument("--verbose", action="store_true", help="show every check")
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
