@@ -28,10 +28,7 @@ def execute(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     config, plugins, files = read_presets(options)
-    from core.api.loggers import RunInfo
-    from core.cli.session import Loggers, Session, StopRequest, show_start
-    from core.training import experiment as assembly
-    from core.training.loop import Run
+    from core.cli.session import Session
     from core.training.record import new_run_directory, write_record
     from core.training.summary import densities, summary
 
@@ -42,9 +39,8 @@ def execute(options: argparse.Namespace) -> int:
         blamed(plugins, config.selections),
         new_run_directory(config, name, options.run_dir) as directory,
     ):
-        experiment = assembly.build(config, directory)
-        info = RunInfo(name, directory, experiment.config.plain())
-        loggers = Loggers(experiment.config, info, resumed=False)
+        session = Session(config, plugins, directory, name)
+        experiment = session.run.experiment
         lines = summary(experiment)
         described = {
             "summary": lines,
@@ -52,7 +48,4 @@ def execute(options: argparse.Namespace) -> int:
             "execution": dict(experiment.agent.learner.execution.report()),
         }
         write_record(directory, name, experiment.config, plugins, described)
-    show_start(console, directory, lines)
-    stop = StopRequest()
-    run = Run(experiment, directory, stop)
-    return Session(run, plugins, info, stop, loggers).drive(console, resumed=False)
+    return session.drive(console, lines)
