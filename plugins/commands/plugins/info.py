@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import functools
+import importlib.util
 import inspect
 from collections.abc import Iterator
 from dataclasses import MISSING
@@ -13,6 +15,7 @@ from typing import Any
 import yaml
 
 from core.api import AnyComponent, UserError, add_plugin_argument, did_you_mean
+from core.api.component import Lazy
 from core.api.hookspecs import ALL, KINDS
 from core.config import read_plugins
 from core.config.schema import LISTED, SINGLE
@@ -126,12 +129,26 @@ def _place(component: AnyComponent) -> tuple[str, int] | None:
     while isinstance(build, functools.partial):
         build = build.func
     try:
-        path = Path(inspect.getsourcefile(build) or "").absolute()
-        line = inspect.getsourcelines(build)[1]
-    except (OSError, TypeError):  # an object, or code that was never in a file
+        if isinstance(build, Lazy):
+            path, line = _place_unimported(build)
+        else:
+            path = Path(inspect.getsourcefile(build) or "").absolute()
+            line = inspect.getsourcelines(build)[1]
+    except (ImportError, OSError, TypeError):  # an object, or code that is in no file
         return None
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path), line
+
+
+def _place_unimported(build: Lazy) -> tuple[Path, int]:
+    """File and line of what a path names; its module, which may need torch, is only read."""
+    module, _, name = build.path.partition(":")
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise OSError(f"there is no module {module}")
+    path = Path(spec.origin)
+    named = (n for n in ast.parse(path.read_bytes()).body if getattr(n, "name", None) == name)
+    return path, next((node.lineno for node in named), 1)
 
 
 def _used_by(kind: str, component: AnyComponent) -> list[str]:

@@ -167,6 +167,16 @@ def test_what_is_said_of_a_component(install: Install, tmp_path: Path, capsys: A
     }  # fmt: skip
 
 
+def test_what_is_not_imported_yet_has_a_place_too(
+    install: Install, tmp_path: Path, capsys: Any
+) -> None:
+    code = GOOD.replace("NAME", "fan_in").replace(
+        "Options, build", 'Options, lazy("sp_lazy:build")'
+    )
+    install("sp-lazy", code.replace("import Component, hook", "import Component, lazy, hook"))
+    assert f"  source    sp_lazy ({tmp_path}/sp_lazy.py:28)\n" in said(capsys, "info", "fan_in")
+
+
 def test_needs_that_depend_on_options_are_explained(capsys: Any) -> None:
     needs = "needs     n-step returns where n_step is above 1; with the defaults nothing"
     assert needs in said(capsys, "info", "sac")
