@@ -21,7 +21,7 @@ from plugins.commands.report.facts import (
 )
 from plugins.commands.report.findings import findings
 from plugins.commands.report.pictures import FOLDER, Drawn, Gallery
-from plugins.commands.report.provenance import Setting, components, other_plugins, settings
+from plugins.commands.report.provenance import PresetLine, components, other_plugins, settings
 
 SECTIONS = ("Returns", "Losses", "Diagnostics", "Gradient interference", "Densities", "Time")
 """Headings of pictures in their order; others come after them."""
@@ -38,7 +38,7 @@ class GroupView:
     runs: list[RunFacts]
     final: str
     final_of: str
-    settings: dict[str, list[Setting]]
+    settings: dict[str, list[PresetLine]]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class Setting:
+class PresetLine:
     """One line of a resolved preset."""
 
     node: str
@@ -29,10 +29,10 @@ class Setting:
     """Not the same in all groups."""
 
 
-def settings(group: RunGroup, differing: Sequence[str]) -> dict[str, list[Setting]]:
+def settings(group: RunGroup, differing: Sequence[str]) -> dict[str, list[PresetLine]]:
     """A group's resolved preset by node; ``differing`` are the keys that set groups apart,
     with components of lists by name."""
-    found: dict[str, list[Setting]] = {}
+    found: dict[str, list[PresetLine]] = {}
     config = group.runs[0].config
     named = [key for key, _ in leaves(config, named=True)]
     placed = [key for key, _ in leaves(config)] if config else []
@@ -40,8 +40,8 @@ def settings(group: RunGroup, differing: Sequence[str]) -> dict[str, list[Settin
         values = [written(_at(run.config, key)) for run in group.runs]
         origins = [origin(run, key) for run in group.runs]
         apart = any(_overlap(name, other) for other in differing)
-        setting = Setting(*_split(key), _together(values), _together(origins), apart)
-        found.setdefault(setting.node, []).append(setting)
+        line = PresetLine(*_split(key), _together(values), _together(origins), apart)
+        found.setdefault(line.node, []).append(line)
     return found
 
 
