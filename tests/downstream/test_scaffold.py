@@ -26,6 +26,7 @@ from plugins.commands.plugins.scaffold import (
     names,
     render,
     requirement,
+    suite_of,
     write,
 )
 from tests.downstream.conftest import Environment
@@ -66,7 +67,7 @@ def ruff(folder: Path) -> None:
 
 def test_there_is_a_template_of_every_kind_and_its_suite() -> None:
     assert list(TEMPLATE) == list(KINDS)
-    assert {kind: t.suite for kind, t in TEMPLATE.items()} == {
+    assert {kind: suite_of(kind) for kind in KINDS} == {
         kind: suite.__name__ for kind, suite in SUITES.items()
     }
     assert {path.name for path in TEMPLATES.iterdir()} == {*KINDS, "common"}

@@ -11,7 +11,15 @@ from core.api.hookspecs import ALL, KINDS
 from core.plugins import Plugins, load_plugins
 from plugins.commands.columns import write as show
 from plugins.commands.plugins.kinds import SINGULAR, read_kind
-from plugins.commands.plugins.scaffold import LONGEST, TEMPLATE, Names, names, render, write
+from plugins.commands.plugins.scaffold import (
+    LONGEST,
+    Names,
+    module_of,
+    names,
+    render,
+    suite_of,
+    write,
+)
 
 examples = """\
   python -m core plugins new fan-in --kind mask
@@ -90,8 +98,8 @@ def _role(path: str, kind: str, named: Names) -> str:
         "pyproject.toml": "names the plugin as an entry point, and what it needs",
         f"{named.component}.yaml": "a preset that uses it",
         f"src/{named.package}/__init__.py": "its options, and the hook that offers it",
-        f"src/{named.package}/{TEMPLATE[kind].module}.py": "what it does: begin here",
-        f"tests/test_{named.component}.py": f"every check of {TEMPLATE[kind].suite}",
+        f"src/{named.package}/{module_of(kind)}.py": "what it does: begin here",
+        f"tests/test_{named.component}.py": f"every check of {suite_of(kind)}",
     }.get(path, "")
 
 

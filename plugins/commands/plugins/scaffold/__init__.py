@@ -23,10 +23,6 @@ class Template:
 
     title: str
     """What the component does as it is made; a noun phrase."""
-    suite: str
-    """The class of :mod:`core.testing` that it passes."""
-    module: str
-    """The file of the implementation, without suffix."""
     node: str = ""
     """The lines of a preset that ask for it, ``NAME`` for the component; empty: none do."""
 
@@ -34,48 +30,43 @@ class Template:
 WATCHED = "diagnostics: [parameter_norm]  # the quickstart's others look into the loss\n"
 TEMPLATE: Mapping[str, Template] = {
     "environments": Template(
-        *("A point mass to be brought to the middle", "EnvironmentSuite", "mass"),
-        "environment: {name: NAME, limit: 200}",
+        "A point mass to be brought to the middle", "environment: {name: NAME, limit: 200}"
     ),
-    "networks": Template(
-        *("Perceptrons with layer norm", "NetworkSuite", "family"),
-        "network: {name: NAME, width: 128}",
-    ),
-    "masks": Template(
-        *("A pruning scheme of constant fan-in", "MaskSuite", "scheme"),
-        "masks:\n  - {name: NAME, inputs: 8}",
-    ),
-    "execution": Template(
-        *("Dense weights with masked gradients", "ExecutionSuite", "backend"),
-        "execution: {name: NAME}",
-    ),
+    "networks": Template("Perceptrons with layer norm", "network: {name: NAME, width: 128}"),
+    "masks": Template("A pruning scheme of constant fan-in", "masks:\n  - {name: NAME, inputs: 8}"),
+    "execution": Template("Dense weights with masked gradients", "execution: {name: NAME}"),
     "losses": Template(
-        *("Deterministic policy gradient", "LossSuite", "algorithm"),
-        f"{WATCHED}loss: {{name: NAME, noise: 0.1}}",
+        "Deterministic policy gradient", f"{WATCHED}loss: {{name: NAME, noise: 0.1}}"
     ),
-    "optimizers": Template(
-        *("Gradient descent with momentum", "OptimizerSuite", "descent"),
-        "optimizer: {name: NAME, lr: 1.0e-2}",
-    ),
+    "optimizers": Template("Gradient descent with momentum", "optimizer: {name: NAME, lr: 1.0e-2}"),
     "data": Template(
-        *("Uniform replay", "DataSuite", "buffer"),
+        "Uniform replay",
         "data: {name: NAME, capacity: 100_000, batch_size: 128, learning_starts: 2_500}",
     ),
     "diagnostics": Template(
-        *("A diagnostic of how many weights are small", "DiagnosticSuite", "measure"),
+        "A diagnostic of how many weights are small",
         "diagnostics:\n  - {name: NAME, every: 2_000}",
     ),
     "interventions": Template(
-        *("Weight clipping", "InterventionSuite", "clipping"),
-        "interventions:\n  - {name: NAME, every: 1_000, bound: 0.5}",
+        "Weight clipping", "interventions:\n  - {name: NAME, every: 1_000, bound: 0.5}"
     ),
-    "figures": Template("A figure of the last value of a metric", "FigureSuite", "drawing"),
-    "commands": Template("A verb that prints the last value of a metric", "CommandSuite", "verb"),
-    "loggers": Template(
-        *("A logger that writes a table", "LoggerSuite", "table"), "loggers:\n  - {name: NAME}"
-    ),
+    "figures": Template("A figure of the last value of a metric"),
+    "commands": Template("A verb that prints the last value of a metric"),
+    "loggers": Template("A logger that writes a table", "loggers:\n  - {name: NAME}"),
 }
 """By kind, as in :data:`core.api.hookspecs.KINDS`."""
+
+
+def suite_of(kind: str) -> str:
+    """The class of :mod:`core.testing` that the package passes: ``MaskSuite``."""
+    return f"{KINDS[kind].split()[0].capitalize()}Suite"
+
+
+def module_of(kind: str) -> str:
+    """The file of the implementation, without suffix: the template that is not ``init``."""
+    names = {path.name.removesuffix(".py.jinja") for path in (TEMPLATES / kind).iterdir()}
+    (module,) = names - {"init"}
+    return module
 
 
 @dataclass(frozen=True)
@@ -133,7 +124,7 @@ def render(kind: str, named: Names, version: str = __version__) -> dict[str, str
         "package": named.package,
         "camel": named.camel,
         "title": template.title,
-        "suite": template.suite,
+        "suite": suite_of(kind),
         "snippet": snippet,
         "requirement": requirement(version),
     }
@@ -147,7 +138,7 @@ def render(kind: str, named: Names, version: str = __version__) -> dict[str, str
 
 def _sources(kind: str, named: Names) -> dict[str, str]:
     """The template of each file."""
-    source, module = f"src/{named.package}", TEMPLATE[kind].module
+    source, module = f"src/{named.package}", module_of(kind)
     preset = {f"{named.component}.yaml": "common/preset.yaml"} if TEMPLATE[kind].node else {}
     return {
         "pyproject.toml": "common/pyproject.toml",
