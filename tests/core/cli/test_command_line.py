@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -17,22 +19,32 @@ import torch
 
 from core.cli import main
 from core.training.loop import Run
-from tests.conftest import PRESETS
+from tests.conftest import PRESETS, write_tiny
 from tests.support.run_directories import metrics, same, weights
 
 QUICKSTART = str(PRESETS / "quickstart.yaml")
 
 
-def test_a_run_leaves_its_record(tiny: Path, tmp_path: Path, capsys: Any) -> None:
-    directory = tmp_path / "run"
-    assert main(["run", str(tiny), "--run-dir", str(directory)]) == 0
-    out = capsys.readouterr().out
-    assert f"run directory: {directory}" in out
-    assert "finished: 600 frames" in out
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 400 frames that nothing disturbed; its preset beside it."""
+    folder = tmp_path_factory.mktemp("whole")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert main([*words(write_tiny(folder)), "--run-dir", str(folder / "run")]) == 0
+    assert f"run directory: {folder / 'run'}" in out.getvalue()
+    assert "finished: 400 frames" in out.getvalue()
+    return folder / "run"
 
+
+def words(preset: Path, *overrides: str) -> list[str]:
+    return ["run", str(preset), "frames=400", *overrides]
+
+
+def test_a_run_leaves_its_record(whole: Path) -> None:
+    directory, tiny = whole, whole.parent / "tiny.yaml"
     record = json.loads((directory / "run.json").read_text())
     assert record["outcome"] == "finished"
-    assert record["frames"] == 600
+    assert record["frames"] == 400
     by_place = {component["at"]: component for component in record["components"]}
     assert by_place["masks.0"]["name"] == "erdos_renyi"
     assert by_place["masks.0"]["options"]["sparsity"] == 0.8
@@ -42,44 +54,27 @@ def test_a_run_leaves_its_record(tiny: Path, tmp_path: Path, capsys: Any) -> Non
 
     lines = metrics(directory)
     steps = [line["step"] for line in lines if "loss/critic" in line]
-    assert steps[-1] == 600
+    assert steps[-1] == 400
     assert all(b - a == 100 for a, b in itertools.pairwise(steps))
     evaluations = [line for line in lines if "eval/return" in line]
-    assert [line["step"] for line in evaluations] == [200, 400, 600]
+    assert [line["step"] for line in evaluations] == [200, 400]
     assert any("train/return" in line for line in lines)
 
 
-def test_the_same_seed_gives_the_same_run(tiny: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        assert main(["run", str(tiny), "--run-dir", str(tmp_path / name)]) == 0
-    assert main(["run", str(tiny), "seed=1", "--run-dir", str(tmp_path / "c")]) == 0
-    assert same(tmp_path / "a", tmp_path / "b")
-    assert not same(tmp_path / "a", tmp_path / "c")
+def test_another_seed_gives_another_run(whole: Path, tiny: Path, tmp_path: Path) -> None:
+    assert main([*words(tiny, "seed=1"), "--run-dir", str(tmp_path / "run")]) == 0
+    assert not same(whole, tmp_path / "run")
 
 
-def test_evaluation_does_not_disturb_training(tiny: Path, tmp_path: Path) -> None:
-    for name, every in (("often", 100), ("never", 1_000_000)):
-        arguments = ["run", str(tiny), f"evaluation.every={every}"]
-        assert main([*arguments, "--run-dir", str(tmp_path / name)]) == 0
-    a, b = weights(tmp_path / "often"), weights(tmp_path / "never")
+def test_evaluation_does_not_disturb_training(whole: Path, tiny: Path, tmp_path: Path) -> None:
+    arguments = words(tiny, "evaluation.every=1_000_000")
+    assert main([*arguments, "--run-dir", str(tmp_path / "never")]) == 0
+    a, b = weights(whole), weights(tmp_path / "never")
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.parametrize(
-    ("stop_at", "overrides"),
-    [
-        (150, []),  # in the random phase
-        (334, []),
-        (400, ["environment.count=3"]),
-        (500, ["collect.steps=7"]),
-    ],
-)
-def test_stopped_and_resumed_equals_undisturbed(
-    tiny: Path, tmp_path: Path, monkeypatch: Any, stop_at: int, overrides: list[str]
-) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert main(["run", str(tiny), *overrides, "--run-dir", str(whole)]) == 0
-
+def interrupted(stop_at: int, arguments: list[str]) -> None:
+    """Ctrl-C at a frame."""
     iterate = Run._iterate
 
     def interrupt(self: Run, transitions: Any) -> Any:
@@ -87,18 +82,35 @@ def test_stopped_and_resumed_equals_undisturbed(
         if self.counters.frames >= stop_at:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "_iterate", interrupt)
-        assert main(["run", str(tiny), *overrides, "--run-dir", str(parts)]) == 130
+        assert main(arguments) == 130
+
+
+@pytest.mark.parametrize("stop_at", [150, 334])  # the first in the random phase
+def test_stopped_and_resumed_equals_undisturbed(
+    whole: Path, tiny: Path, tmp_path: Path, stop_at: int
+) -> None:
+    parts = tmp_path / "parts"
+    interrupted(stop_at, [*words(tiny), "--run-dir", str(parts)])
     assert main(["resume", str(parts)]) == 0
     assert same(whole, parts)
 
 
-def test_killed_without_warning_and_resumed_equals_undisturbed(tiny: Path, tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert main(["run", str(tiny), "--run-dir", str(whole)]) == 0
+def test_so_with_several_environments_and_steps(tiny: Path, tmp_path: Path) -> None:
+    several = words(tiny, "environment.count=3", "collect.steps=7")
+    assert main([*several, "--run-dir", str(tmp_path / "whole")]) == 0
+    interrupted(330, [*several, "--run-dir", str(tmp_path / "parts")])
+    assert main(["resume", str(tmp_path / "parts")]) == 0
+    assert same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_killed_without_warning_and_resumed_equals_undisturbed(
+    whole: Path, tiny: Path, tmp_path: Path
+) -> None:
+    parts = tmp_path / "parts"
     # Anywhere between the first checkpoint and the end.
-    frame = random.SystemRandom().randrange(132, 600)
+    frame = random.SystemRandom().randrange(132, 400)
     killer = (
         "import os, signal, sys; from core.training.loop import Run; old = Run._iterate\n"
         "def iterate(self, t):\n"
@@ -107,7 +119,7 @@ def test_killed_without_warning_and_resumed_equals_undisturbed(tiny: Path, tmp_p
         "Run._iterate = iterate\n"
         "from core.cli import main; main(sys.argv[1:])\n"
     )
-    command = [sys.executable, "-c", killer, "run", str(tiny), "--run-dir", str(parts)]
+    command = [sys.executable, "-c", killer, *words(tiny), "--run-dir", str(parts)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == -signal.SIGKILL
     assert main(["resume", str(parts)]) == 0
     assert same(whole, parts), f"killed at frame {frame}"
@@ -177,30 +189,13 @@ def test_an_unknown_flag_is_refused(tiny: Path, capsys: Any) -> None:
     assert "--run-dri" in capsys.readouterr().err
 
 
-def test_a_run_directory_is_never_overwritten(tiny: Path, tmp_path: Path, capsys: Any) -> None:
-    run = tmp_path / "run"
-    assert main(["run", str(tiny), "frames=100", "--run-dir", str(run)]) == 0
-    before = (run / "metrics.jsonl").read_bytes()
-    assert main(["run", str(tiny), "--run-dir", str(run)]) == 2
+def test_a_run_directory_is_never_overwritten(whole: Path, tiny: Path, capsys: Any) -> None:
+    before = (whole / "metrics.jsonl").read_bytes()
+    assert main(["run", str(tiny), "--run-dir", str(whole)]) == 2
     assert "python -m core resume" in capsys.readouterr().err
-    assert (run / "metrics.jsonl").read_bytes() == before
+    assert (whole / "metrics.jsonl").read_bytes() == before
 
 
-def test_what_may_not_change_on_resume(tiny: Path, tmp_path: Path, capsys: Any) -> None:
-    run = tmp_path / "run"
-    assert main(["run", str(tiny), "frames=100", "--run-dir", str(run)]) == 0
-    assert main(["resume", str(run), "loss.gamma=0.5"]) == 2
+def test_what_may_not_change_on_resume(whole: Path, capsys: Any) -> None:
+    assert main(["resume", str(whole), "loss.gamma=0.5"]) == 2
     assert "'loss' cannot change" in capsys.readouterr().err
-
-
-def test_describe_prints_what_json_holds(capsys: Any) -> None:
-    assert main(["describe", QUICKSTART, "--json"]) == 0
-    described = json.loads(capsys.readouterr().out)
-    critic = next(n for n in described["networks"] if n["role"] == "critic")
-    assert critic["kept"] == pytest.approx(0.2 * critic["parameters"], rel=1e-3)
-    total = sum(torch.Size(layer["shape"]).numel() for layer in critic["layers"])
-    assert total == critic["parameters"]
-    assert main(["describe", QUICKSTART]) == 0
-    table = capsys.readouterr().out
-    assert f"{critic['parameters']:,} parameters, {critic['kept']:,} kept" in table
-    assert "members.0.trunk.blocks.0.expand.weight" in table

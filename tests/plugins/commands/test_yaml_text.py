@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -14,6 +14,7 @@ from plugins.commands.yaml_text import as_yaml
 ODD = ["off", "1e5", "é", "null", "", "${x}", "\\${x}", "a\\\\${b}", "# no"]
 
 
+@settings(max_examples=50)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api.figures import RecordedRun
@@ -101,6 +101,7 @@ CONFIG = st.fixed_dictionaries(
 )  # fmt: skip
 
 
+@settings(max_examples=50)
 @given(configs=st.lists(CONFIG, min_size=1, max_size=6))
 def test_groups_hold_what_differs_in_seeds_only_and_have_unique_labels(configs: list[Any]) -> None:
     runs = [RecordedRun(Path(f"run{i}"), config=c) for i, c in enumerate(configs)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.api.errors import UserError
@@ -145,6 +145,7 @@ LINES = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(lines=LINES)
 def test_any_mixture_is_read_as_by_a_plain_loop(
     lines: list[Any], tmp_path_factory: pytest.TempPathFactory

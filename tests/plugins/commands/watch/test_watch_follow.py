@@ -30,7 +30,7 @@ def whole_lines(path: Path) -> list[bytes]:
 # --- the lines --------------------------------------------------------------------------
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.one_of(

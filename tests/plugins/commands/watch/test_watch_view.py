@@ -82,7 +82,7 @@ def test_what_has_no_room_is_counted(run: Path) -> None:
     assert lines[-1].endswith(f"; {len(everything) - len(placed)} metrics find no room")
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(0, 9), max_size=8),
     st.integers(1, 200),
@@ -209,7 +209,7 @@ def levels(values: list[float], width: int) -> list[int]:
     return [min(math.floor(8 * (m - low) / (high - low)), 7) for m in means]
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(-1000, 1000), min_size=1, max_size=200), st.integers(1, 60))
 def test_sparkline(values: list[int], width: int) -> None:
     drawn = sparkline([float(v) for v in values], width, False)
@@ -256,7 +256,7 @@ def test_numbers(value: float, text: str) -> None:
     assert len(text) <= 9
 
 
-@settings(deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=40), st.integers(-1, 50))
 def test_fit_is_as_wide_as_asked(text: str, width: int) -> None:
     assert cell_len(fit(text, width)) == max(width, 0)
