@@ -54,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         for word in SINGULAR:
             assert main(["plugins", "new", f"my-{word}", "--kind", word]) == 0
     made = Made(Environment(folder / "venv"), folder)
-    made.environment.install(*made.packages, cwd=folder)
+    made.environment.link(*made.packages)  # pip is asked by the tests beside this module
     return made
 
 
