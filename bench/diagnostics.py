@@ -48,8 +48,8 @@ class Bench:
         config = resolve(loaded, load_plugins())
         self.stretch = STRETCH[config.data.component.name]
         self.experiment = assembly.build(config, directory)
-        self.diagnostics = dict(self.experiment.examiner.diagnostics)
-        self.experiment.examiner.diagnostics.clear()
+        self.diagnostics = dict(self.experiment.diagnostics.diagnostics)
+        self.experiment.diagnostics.diagnostics.clear()
         self.run = Run(self.experiment, directory, lambda: False)
         self.events = self.run.events()
 
@@ -62,7 +62,7 @@ class Bench:
             yield self._train(), self._measure()
 
     def _ready(self) -> bool:
-        probe = self.experiment.probe()
+        probe = self.experiment.view()
         return all(probe.has(diagnostic.batch) for diagnostic in self.diagnostics.values())
 
     def _train(self) -> float:
@@ -75,7 +75,7 @@ class Bench:
     def _measure(self) -> dict[str, float]:
         costs = {}
         for name, diagnostic in self.diagnostics.items():
-            probe = self.experiment.probe()
+            probe = self.experiment.view()
             started = time.process_time()
             if isinstance(diagnostic, Bracketing):
                 diagnostic.before_update(probe)

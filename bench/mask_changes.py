@@ -31,6 +31,7 @@ from core.api import EnvironmentSpec
 from core.config import load, resolve
 from core.plugins import load_plugins
 from core.training.agent_view import CurrentAgent
+from core.training.mask_updates import MaskUpdates
 from core.training.recent_transitions import RecentTransitions
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,7 @@ def built(width: int, backend: str, sparsity: float) -> Agent:
 
 def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str, Any]:
     agent = built(width, backend, sparsity)
+    mask_updates = MaskUpdates(agent.parts.schemes)
     data: Any = Random()
     frames = iter(range(1, 10**6))
 
@@ -81,7 +83,7 @@ def measure(width: int, backend: str, sparsity: float, rounds: int) -> dict[str,
     def change() -> None:
         environments: Any = None
         probe = CurrentAgent(agent, data, RecentTransitions(0, 0.99), environments, next(frames), 0)
-        moved.extend(agent.topology.change(["critic"], probe))
+        moved.extend(mask_updates.change(["critic"], probe))
 
     moved: list[dict[str, float]] = []
     update()

@@ -31,8 +31,12 @@ def plugins() -> Plugins:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
+    return write_tiny(tmp_path)
+
+
+def write_tiny(folder: Path) -> Path:
     """A preset that trains in a second or two: nothing is learned, everything happens."""
-    path = tmp_path / "tiny.yaml"
+    path = folder / "tiny.yaml"
     path.write_text(
         f"""\
 extends: {PRESETS / "quickstart.yaml"}

@@ -3,11 +3,10 @@
 Light at run time: importing it does not import torch.
 """
 
-from core.api.commands import Catalogue as Catalogue
-from core.api.commands import Catalogues as Catalogues
 from core.api.commands import Command as Command
 from core.api.commands import CommandContext as CommandContext
 from core.api.commands import add_plugin_argument as add_plugin_argument
+from core.api.commands import add_verb as add_verb
 from core.api.commands import readable_time as readable_time
 from core.api.compiled import library as library
 from core.api.component import AnyComponent as AnyComponent

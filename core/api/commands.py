@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-from core.api.component import AnyComponent
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""What ``ArgumentParser.add_subparsers`` gives."""
+
+
+OWN = {"run": "train from presets", "resume": "go on with a run from its checkpoint"}
+"""Core's verbs and what each does; all others are plugins'."""
 
 
 def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +38,16 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def readable_time(seconds: int) -> str:
+    """``0:03:07``, and ``9d 8h`` from two days on."""
+    hours = seconds // 3600
+    if hours >= 48:
+        return f"{hours // 24}d {hours % 24}h"
+    return f"{hours}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
 class Command(Protocol):
-    """A verb: ``python -m core NAME ...``. What reads or shows runs is one of these."""
+    """A verb: ``python -m core NAME ...``. All but ``run`` and ``resume`` are one of these."""
 
     @property
     def examples(self) -> str:
@@ -48,36 +60,16 @@ class Command(Protocol):
         """Do it; the process's exit code. ``UserError`` is printed, with exit code 2."""
 
 
-class Catalogue(Protocol):
-    """The components on offer."""
-
-    def components(self, kind: str) -> list[AnyComponent]:
-        """Every component of a kind (``figures``), sorted by name."""
-
-    def find(self, kind: str, name: str) -> AnyComponent:
-        """One of them; ``LookupError`` with the choices if there is none of that name."""
-
-
-class Catalogues(Protocol):
-    """Looks components up, as the arguments of :func:`add_plugin_argument` say."""
-
-    def __call__(
-        self, files: Sequence[Path] = (), *, without: Sequence[str] = (), strict: bool = False
-    ) -> Catalogue:
-        """What is installed, but for ``without``, and what these plugin files offer."""
-
-
 @dataclass(frozen=True)
 class CommandContext:
-    """What a verb may need of the rest."""
-
-    catalogue: Catalogues
-    """What is installed, and what plugin files offer."""
+    """Empty on purpose: a verb may use the whole Python API, such as :mod:`core.config`."""
 
 
-def readable_time(seconds: int) -> str:
-    """``0:03:07``, and ``9d 8h`` from two days on."""
-    hours = seconds // 3600
-    if hours >= 48:
-        return f"{hours // 24}d {hours % 24}h"
-    return f"{hours}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+def add_verb(verbs: Verbs, name: str, summary: str, command: Command) -> argparse.ArgumentParser:
+    """A verb's parser, with its arguments and its examples as they are written."""
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = verbs.add_parser(
+        name, help=summary, epilog=f"examples:\n{command.examples}", formatter_class=raw
+    )
+    command.add_arguments(parser)
+    return parser

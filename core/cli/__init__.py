@@ -1,20 +1,17 @@
-"""The command line: one small file per verb."""
+"""The command line: finds the verb, reads its arguments, tells what went wrong."""
 
 from __future__ import annotations
 
 import argparse
 import gc
-import importlib
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from core import __version__
-from core.api.errors import UserError, did_you_mean
-from core.cli.common import Verbs, add_commands
+from core.api.errors import UserError
+from core.cli.verbs import add_verbs
 
-VERBS = ("run", "resume", "describe", "validate", "presets", "plugins")
-"""Core's own, each a module here."""
 MISTAKE = 2
 """Exit code for what a user can mend."""
 
@@ -53,7 +50,7 @@ def _parse(given: list[str]) -> argparse.Namespace:
         prog="python -m core", description="Sparse deep reinforcement learning on TorchRL."
     )
     parser.add_argument("--version", action="version", version=f"openwork {__version__}")
-    _add_verbs(parser.add_subparsers(dest="verb", required=True, metavar="VERB"), given)
+    add_verbs(parser.add_subparsers(dest="verb", required=True, metavar="VERB"), given)
     options, rest = parser.parse_known_args(given)
     lists = (getattr(options, name, None) for name in ("presets", "overrides", "words"))
     words = next((found for found in lists if found is not None), None)
@@ -62,20 +59,6 @@ def _parse(given: list[str]) -> argparse.Namespace:
     if words is not None:
         words.extend(rest)  # what stands behind an option, where argparse does not expect it
     return options
-
-
-def _add_verbs(verbs: Verbs, words: Sequence[str]) -> None:
-    """The verb that is asked for; all, those of plugins too, unless it is one of core's."""
-    own = words[:1] if words and words[0] in VERBS else VERBS
-    for name in own:
-        importlib.import_module(f"core.cli.{name}").add_parser(verbs)
-    if own is not VERBS:
-        return
-    plugins = add_commands(verbs, words)
-    if words and not words[0].startswith("-") and words[0] not in verbs.choices:
-        lines = [f"no verb is called '{words[0]}'.{did_you_mean(words[0], verbs.choices)}"]
-        lines.append(f"    verbs: {', '.join(verbs.choices)}")
-        raise UserError("\n".join([*lines, *plugins.rows_of_broken()]))
 
 
 def process(arguments: Sequence[str] | None = None) -> NoReturn:

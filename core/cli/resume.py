@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.api.commands import add_plugin_argument
 from core.api.errors import UserError, did_you_mean
-from core.cli.common import Verbs, add_verb, report_broken
-from core.config import RunConfig, load, resolve
+from core.config import RunConfig, load, report_broken, resolve
 from core.plugins import Plugins, load_plugins
 from core.plugins.attribution import blamed
 from core.plugins.discovery import file, installed
 
-EXAMPLES = """\
+examples = """\
   python -m core resume runs/quickstart-s0-1a2b3c
   python -m core resume runs/quickstart-s0-1a2b3c frames=400000
 """
@@ -36,9 +34,8 @@ CHANGEABLE = (
 """Keys that may differ from the run's first part. Anything else would make it another run."""
 
 
-def add_parser(verbs: Verbs) -> None:
-    """Register the verb."""
-    parser = add_verb(verbs, "resume", "go on with a run from its checkpoint", EXAMPLES)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The run, and what may change."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory")
     parser.add_argument(
         "overrides",
@@ -47,47 +44,39 @@ def add_parser(verbs: Verbs) -> None:
         help=f"what may change: {', '.join(CHANGEABLE)}",
     )
     add_plugin_argument(parser)
-    parser.set_defaults(execute=execute)
 
 
 def execute(options: argparse.Namespace) -> int:
     """Build the run anew, restore its checkpoint, go on."""
     from rich.console import Console
 
+    from core.training.record import amend_record, changed_plugins, read_record
+
     directory: Path = options.run
     record = read_record(directory)
     config, plugins = reread(directory, record, options)
-    from core.api.loggers import RunInfo
-    from core.cli.session import Loggers, Session, StopRequest, show_start
-    from core.training import experiment as assembly
-    from core.training.loop import Run
-    from core.training.record import amend_record
+    from core.cli.session import Session
     from core.training.summary import summary
 
     state = unfinished_state(directory, config)
     console = Console(soft_wrap=True)
     report_broken(plugins, console)
-    changed = changed_plugins(record, plugins)
+    changed = changed_plugins(record, plugins.providers)
     for line in changed:
         console.print(line, highlight=False, markup=False)
     anew = any(key_of(override) == "execution" for override in options.overrides)
-    stop = StopRequest()
+    chosen = None if anew else record.get("execution")
     with blamed(plugins, config.selections):
-        experiment = assembly.build(config, directory, {} if anew else record.get("execution"))
-        info = RunInfo(record["name"], directory, config.plain())
-        loggers = Loggers(experiment.config, info, resumed=True)
-        run = Run(experiment, directory, stop)
-        run.restore(state)
+        session = Session(config, plugins, directory, record["name"], state=state, chosen=chosen)
     del state
-    note: dict[str, Any] = {"frame": run.counters.frames, "with": options.overrides}
+    experiment = session.run.experiment
+    note: dict[str, Any] = {"frame": experiment.counters.frames, "with": options.overrides}
     if changed:
         note["plugins"] = changed
     if anew:
         note["execution"] = dict(experiment.agent.learner.execution.report())
     amend_record(directory, outcome=None, error=None, resumed=[note])
-    show_start(console, directory, summary(experiment))
-    console.print(f"resumed at frame {run.counters.frames:,}", highlight=False)
-    return Session(run, plugins, info, stop, loggers).drive(console, resumed=True)
+    return session.drive(console, summary(experiment))
 
 
 def unfinished_state(directory: Path, config: RunConfig) -> dict[str, Any]:
@@ -110,22 +99,6 @@ def unfinished_state(directory: Path, config: RunConfig) -> dict[str, Any]:
 def key_of(override: str) -> str:
     """``masks`` of ``masks.0.sparsity=0.5``."""
     return override.partition("=")[0].partition(".")[0]
-
-
-def read_record(directory: Path) -> dict[str, Any]:
-    """The run's ``run.json``.
-
-    Raises:
-        UserError: not a run directory, or a damaged one.
-    """
-    path = directory / "run.json"
-    if not path.is_file():
-        raise UserError(f"{directory}: not a run directory (there is no {path})")
-    try:
-        record: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: damaged: {error.msg}") from None
-    return record
 
 
 def reread(
@@ -164,20 +137,3 @@ def plugins_of(directory: Path, record: Mapping[str, Any], options: argparse.Nam
     without = [n for n in record.get("without", []) if any(one.is_called(n) for one in there)]
     without += options.without
     return load_plugins(files, without=without, strict=options.strict_plugins)
-
-
-def changed_plugins(record: Mapping[str, Any], plugins: Plugins) -> list[str]:
-    """A line for each plugin of other code than the run began with, or that is gone."""
-    was = {p["distribution"]: (p["version"], p.get("sha256")) for p in record["plugins"]}
-    now = {p.distribution: (p.version, p.sha256) for p in plugins.providers}
-    lines = []
-    for name, (version, digest) in was.items():
-        there, code = now.get(name, ("not loaded", None))
-        if there != version:
-            lines.append(f"plugin {name} is {there} now; the run began with {version}")
-        elif code and digest and code != digest:
-            lines.append(
-                f"plugin {name} {version} is other code now: SHA-256 {code[:12]}; "
-                f"the run began with {digest[:12]}"
-            )
-    return lines

@@ -20,6 +20,7 @@ from core.api.loggers import LoggerContext, RunInfo
 from core.cli.progress import ProgressView
 from core.plugins.attribution import blame, blamed, verdict
 from core.training.events import Disabled, Event, Measured, Saved
+from core.training.experiment import build
 from core.training.loop import Run
 from core.training.record import amend_record
 
@@ -80,22 +81,44 @@ class Loggers:
 
 
 class Session:
-    """One process's share of a run."""
+    """One process's share of a run: wired, then driven."""
 
     def __init__(
-        self, run: Run, plugins: Plugins, info: RunInfo, stop: StopRequest, loggers: Loggers
+        self,
+        config: RunConfig,
+        plugins: Plugins,
+        directory: Path,
+        name: str,
+        *,
+        state: dict[str, Any] | None = None,
+        chosen: Mapping[str, Any] | None = None,
     ) -> None:
-        self.run = run
+        """Wire the run; with the ``state`` of a checkpoint, go on from there.
+
+        ``chosen`` is what the execution backend reported in an earlier process of the run.
+        """
+        experiment = build(config, directory, chosen)
         self.plugins = plugins
-        self.info = info
-        self.stop = stop
-        self.loggers = loggers
-        self._saved = run.counters.saved
+        self.resumed = state is not None
+        self.info = RunInfo(name, directory, experiment.config.plain())
+        self.loggers = Loggers(experiment.config, self.info, self.resumed)
+        self.stop = StopRequest()
+        self.run = Run(experiment, directory, self.stop)
+        if state is not None:
+            self.run.restore(state)
+        self._saved = self.run.counters.saved
         """The frame of the checkpoint that is on disk."""
 
-    def drive(self, console: Console, resumed: bool) -> int:
-        """Run to the end, a signal or a failure; returns the process's exit code."""
-        self.plugins.tell("run_started", run=self.info, resumed=resumed)
+    def drive(self, console: Console, lines: Mapping[str, str]) -> int:
+        """Run to the end, a signal or a failure; returns the process's exit code.
+
+        ``lines`` are what is printed first, by title.
+        """
+        for title, text in ({"run directory": str(self.info.directory)} | dict(lines)).items():
+            console.print(f"{title}: {text}", highlight=False, markup=False)
+        if self.resumed:
+            console.print(f"resumed at frame {self.run.counters.frames:,}", highlight=False)
+        self.plugins.tell("run_started", run=self.info, resumed=self.resumed)
         outcome = "failed"
         failure: BaseException | None = None
         gc.freeze()  # what is wired by now stays: the collector need not look at it again
@@ -205,9 +228,3 @@ class Session:
             f"stopped at frame {frames:,}; go on with:\n"
             f"    python -m core resume {self.info.directory}"
         )
-
-
-def show_start(console: Console, directory: Path, lines: Mapping[str, str]) -> None:
-    """What a run prints before it starts."""
-    for title, text in ({"run directory": str(directory)} | dict(lines)).items():
-        console.print(f"{title}: {text}", highlight=False, markup=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
 
-from core.api.commands import Catalogue, CommandContext
+from core.api.commands import CommandContext
 from core.api.errors import UserError
 from core.testing import runs
 from core.testing.suite import ComponentSuite
@@ -33,12 +33,7 @@ class CommandSuite(ComponentSuite):
     """Words with which it fails by the user's mistake, such as a run that is not there."""
 
     def context(self) -> CommandContext:
-        def catalogue(
-            files: Sequence[Path] = (), *, without: Sequence[str] = (), strict: bool = False
-        ) -> Catalogue:
-            return self.plugins
-
-        return CommandContext(catalogue)
+        return CommandContext()
 
     def parser(self, command: Any) -> argparse.ArgumentParser:
         """The verb's parser, as core makes it."""

@@ -15,7 +15,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from core import __version__
+from core.api.component import Provider
 from core.api.errors import UserError
 from core.api.figures import RUNS
 from core.config import RunConfig
@@ -92,6 +93,22 @@ def write_record(
     write_atomically(directory / "resolved.yaml", OmegaConf.to_yaml(config.plain()))
 
 
+def read_record(directory: Path) -> dict[str, Any]:
+    """The run's ``run.json``.
+
+    Raises:
+        UserError: not a run directory, or a damaged one.
+    """
+    path = directory / "run.json"
+    if not path.is_file():
+        raise UserError(f"{directory}: not a run directory (there is no {path})")
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: damaged: {error.msg}") from None
+    return record
+
+
 def amend_record(directory: Path, **fields: Any) -> None:
     """Add to ``run.json``: how the run ended, when it was resumed."""
     path = directory / "run.json"
@@ -102,6 +119,23 @@ def amend_record(directory: Path, **fields: Any) -> None:
         else:
             record[name] = value
     write_atomically(path, json.dumps(record, indent=2) + "\n")
+
+
+def changed_plugins(record: Mapping[str, Any], providers: Iterable[Provider]) -> list[str]:
+    """A line for each plugin of other code than the run began with, or that is gone."""
+    was = {p["distribution"]: (p["version"], p.get("sha256")) for p in record["plugins"]}
+    now = {p.distribution: (p.version, p.sha256) for p in providers}
+    lines = []
+    for name, (version, digest) in was.items():
+        there, code = now.get(name, ("not loaded", None))
+        if there != version:
+            lines.append(f"plugin {name} is {there} now; the run began with {version}")
+        elif code and digest and code != digest:
+            lines.append(
+                f"plugin {name} {version} is other code now: SHA-256 {code[:12]}; "
+                f"the run began with {digest[:12]}"
+            )
+    return lines
 
 
 def write_atomically(path: Path, text: str) -> None:

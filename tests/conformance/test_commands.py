@@ -33,5 +33,39 @@ class TestBenchExecution(CommandSuite):
     bad_arguments = (("--widths", "33"), ("--batch", "0"), ("--sparsity", "1.5"))
 
 
+class TestDescribe(CommandSuite):
+    component = "describe"
+    good_arguments = (("quickstart", "--json"),)
+    bad_arguments = ((), ("quickstart", "seed=x"))
+
+
+class TestValidate(CommandSuite):
+    component = "validate"
+    good_arguments = (("quickstart", "seed=1"), ("--each", "base/sac"))
+    bad_arguments = ((), ("{folder}",), ("--each", "{folder}"))
+
+
+class TestPresets(CommandSuite):
+    component = "presets"
+    good_arguments = (
+        ("list", "--json"),
+        ("show", "quickstart"),
+        ("diff", "quickstart", "quickstart"),
+        ("copy", "quickstart", "{folder}"),
+    )
+    bad_arguments = ((), ("lst",), ("show", "base/sac"), ("copy", "quikstart", "{folder}"))
+
+
+class TestPlugins(CommandSuite):
+    component = "plugins"
+    good_arguments = (
+        ("list", "--kind", "mask"),
+        ("info", "sac"),
+        ("doctor", "openwork"),
+        ("new", "fan-in", "{folder}", "--kind", "mask"),
+    )
+    bad_arguments = ((), ("info", "sacc"), ("doctor", "nobody"), ("check", "no/such.py"))
+
+
 def test_every_verb_has_a_class():
     all_have_a_class("commands", globals())

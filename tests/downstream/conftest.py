@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from tests import installations
 
 HERE = Path(__file__).parent
 collect_ignore = ["sample_plugin"]  # its tests are run where it is installed
@@ -45,8 +48,8 @@ class Environment:
         self.scripts = Path(sysconfig.get_path("scripts", "venv", names))
         self.python = self.scripts / Path(sys.executable).name
         outer = sysconfig.get_path("purelib")
-        site = Path(sysconfig.get_path("purelib", "venv", names))
-        (site / "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")
+        self.site = Path(sysconfig.get_path("purelib", "venv", names))
+        (self.site / "outer.pth").write_text(f"import site; site.addsitedir({outer!r})\n")
 
     def variables(self) -> dict[str, str]:
         """What a shell in which the environment is active has."""
@@ -81,6 +84,14 @@ class Environment:
         """Install packages to be edited, by pip."""
         words = [word for project in projects for word in ("-e", str(project))]
         self.run("-m", "pip", "install", "-q", *words, cwd=cwd).ok()
+
+    def link(self, *projects: Path) -> None:
+        """Packages as pip leaves those that are to be edited, without building each of them."""
+        for project in projects:
+            about = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+            points = about["entry-points"]["openwork"]
+            installations.install(self.site, about["name"], about["version"], points)
+            (self.site / f"{about['name']}.pth").write_text(f"{project / 'src'}\n")
 
 
 def missing(distributions: Sequence[str]) -> list[str]:

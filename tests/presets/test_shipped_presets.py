@@ -16,9 +16,9 @@ import pytest
 
 from core.api.errors import UserError
 from core.cli import main
-from core.cli.presets_copy import with_shipped_bases
 from core.config import load
 from core.config.shipped import SHIPPED, preset_name, shipped
+from plugins.commands.presets.copy import with_shipped_bases
 from tests.conftest import PRESETS
 
 

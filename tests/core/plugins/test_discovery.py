@@ -16,8 +16,8 @@ import pytest
 from core.api.component import Provider
 from core.api.errors import UserError
 from core.cli import main
-from core.cli.resume import changed_plugins
 from core.plugins import load_plugins
+from core.training.record import changed_plugins
 from tests.installations import install, offering, on_path
 
 
@@ -137,12 +137,12 @@ def test_editable_installations_are_known_by_their_sources(site: Path) -> None:
     changed = code()
     assert changed != before
     record = {"plugins": [{"distribution": "sp-e", "version": "1.0", "sha256": before}]}
-    assert changed_plugins(record, load_plugins()) == [
+    assert changed_plugins(record, load_plugins().providers) == [
         f"plugin sp-e 1.0 is other code now: SHA-256 {changed[:12]}; "
         f"the run began with {before[:12]}"
     ]
     record["plugins"][0]["sha256"] = changed
-    assert changed_plugins(record, load_plugins()) == []
+    assert changed_plugins(record, load_plugins().providers) == []
 
 
 # --- leaving out ------------------------------------------------------------------------

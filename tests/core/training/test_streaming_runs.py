@@ -14,7 +14,7 @@ import torch
 from core.cli import main
 from core.training.loop import Run
 from tests.conftest import PRESETS
-from tests.unit.test_command_line import metrics, same
+from tests.support.run_directories import metrics, same
 
 Q = [
     "environment.id=CartPole-v1",

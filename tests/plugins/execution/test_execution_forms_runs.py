@@ -15,7 +15,7 @@ from core.training.checkpoint import read
 from core.training.loop import Run
 from plugins.execution.linear import native_product
 from tests.conftest import PRESETS
-from tests.unit.test_command_line import same
+from tests.support.run_directories import same
 
 SCHEME = """\
 from dataclasses import dataclass

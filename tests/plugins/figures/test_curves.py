@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from recorded import write_run, write_study
 
 from core.api import COLOURS, OptionError, RecordedRun, colour
-from plugins.commands.reporting.groups import group_runs
-from plugins.commands.reporting.read import read_run
+from plugins.commands.report.groups import group_runs
+from plugins.commands.report.read import read_run
 from plugins.figures.options import LossesOptions, ReturnsOptions
 from tests.plugins.figures.figure_studies import (
     assert_legible,

@@ -12,7 +12,7 @@ from core.agent.masks import PackedMasks
 from core.cli import main
 from core.training import checkpoint
 from tests.conftest import PRESETS
-from tests.unit.test_command_line import metrics
+from tests.support.run_directories import metrics
 
 SCHEMES = {
     "set": "{name: set, sparsity: 0.6, every: 100}",

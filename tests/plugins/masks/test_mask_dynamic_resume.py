@@ -20,7 +20,7 @@ from core.training import checkpoint
 from core.training.experiment import build
 from core.training.loop import Run
 from tests.plugins.masks.mask_runs import TWO, changes, masks, run, saved_masks, shared, written
-from tests.unit.test_command_line import metrics, same
+from tests.support.run_directories import metrics, same
 
 # --- resumed ----------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from plugins.execution.auto import rule
 from plugins.execution.auto.rule import Choice
 from plugins.execution.linear import native_product
 from tests.conftest import PRESETS
-from tests.unit.test_command_line import same
+from tests.support.run_directories import same
 
 WIDER = [
     "network={name: simba, actor: {width: 64, blocks: 1}, critic: {width: 64, blocks: 1}}",

@@ -79,22 +79,22 @@ def portable_of(run):
 
 
 def read_probe(run):
-    networks = run.experiment.probe().networks
+    networks = run.experiment.view().networks
     return {f"{r}.{n}": p for r, m in networks.items() for n, p in m.named_parameters()}
 
 
 def read_loss_of_probe(run):
-    return dict(run.experiment.probe().loss.named_parameters())
+    return dict(run.experiment.view().loss.named_parameters())
 
 
 def read_phases(run):
-    modules = [module for phase, _ in run.experiment.probe().phases for module in phase.modules]
+    modules = [module for phase, _ in run.experiment.view().phases for module in phase.modules]
     return {str(i): p for i, p in enumerate(p for m in modules for p in m.parameters())}
 
 
 def measured(run):
     """What a diagnostic says."""
-    found = run.experiment.examiner.examine(["parameter_norm"], run.experiment.probe())
+    found = run.experiment.diagnostics.measure(["parameter_norm"], run.experiment.view())
     return {k: torch.tensor(v) for k, v in found.scalars.items() if "time" not in k}
 
 
