@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from core.api.component import AnyComponent
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
 from core.config.text import as_yaml
-from core.options_help import needs_by_default, options_of
 from core.plugins import Plugins
+from plugins.testing.harness.options import needs_by_default, options_of
 
 PAGE = Path(__file__).parent / "reference" / "options.md"
 HEAD = """\

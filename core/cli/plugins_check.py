@@ -22,7 +22,7 @@ from core.plugins import Broken, Plugins, load_plugins
 from core.plugins.discovery import normal
 
 if TYPE_CHECKING:
-    from core.testing import Checked
+    from plugins.testing import Checked
 
 EXAMPLES = """\
   python -m core plugins check openwork-fan-in
@@ -48,7 +48,7 @@ class Offer:
 
 def add_parser(verbs: Verbs) -> None:
     """Register the verb."""
-    summary = "run the suites of core.testing on what a plugin offers"
+    summary = "run the suites of plugins.testing on what a plugin offers"
     parser = add_verb(verbs, "check", summary, EXAMPLES)
     parser.add_argument("plugin", metavar="DIST | FILE.py", help="an installed plugin, or a file")
     parser.add_argument(
@@ -167,7 +167,7 @@ def _require_options(offers: Sequence[Offer], plugin: str) -> None:
 
 def _check(offer: Offer, file: Path | None, *, verbose: bool) -> bool:
     """Run one suite and tell how it went; whether nothing failed."""
-    from core.testing import run_checks, suite_for
+    from plugins.testing import run_checks, suite_for
 
     provider = offer.component.provider
     assert provider is not None

@@ -23,9 +23,9 @@ from core.cli.plugins import look
 from core.config.schema import LISTED, SINGLE
 from core.config.shipped import find, shipped
 from core.config.text import as_yaml
-from core.options_help import Option, needs_by_default, options_of
 from core.plugins import Plugins
 from core.plugins.discovery import normal
+from plugins.testing.harness.options import Option, needs_by_default, options_of
 
 EXAMPLES = """\
   python -m core plugins info erdos_renyi

@@ -24,7 +24,7 @@ class Template:
     title: str
     """What the component does as it is made; a noun phrase."""
     suite: str
-    """The class of :mod:`core.testing` that it passes."""
+    """The class of :mod:`plugins.testing` that it passes."""
     module: str
     """The file of the implementation, without suffix."""
     node: str = ""

@@ -19,7 +19,7 @@ from core.cli import main
 from core.cli.kinds import SINGULAR
 from core.config.shipped import shipped
 from core.scaffold import LONGEST, TEMPLATE, TEMPLATES, names, render, requirement, write
-from core.testing import SUITES
+from plugins.testing import SUITES
 from tests.downstream.conftest import Environment
 
 ROOT = Path(core.__file__).parents[1]

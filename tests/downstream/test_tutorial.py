@@ -16,7 +16,7 @@ import torch
 
 from core.agent.masks import PackedMasks
 from core.cli import main
-from core.testing import suite_for
+from plugins.testing import suite_for
 from tests.downstream.conftest import Environment
 
 PAGE = (Path(__file__).parents[2] / "docs/tutorials/write-a-mask.md").read_text()
