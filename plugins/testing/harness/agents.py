@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from typing import Any, final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from core.agent.agent import build_agent
+from core.agent.agent import Agent, build_agent
 from core.agent.randomness import derived_seed, seed_everything
-from core.agent.state import agent_state, restore_agent
+from core.agent.state import agent_state, prefixes, restore_agent
 from core.api.environments import EnvironmentSpec
+from core.api.layers import dense
 from core.config import RunConfig, resolve
 from core.config.load import Loaded
 from core.plugins import Plugins
 from core.training.agent_view import CurrentAgent
 from core.training.diagnostics import Examiner
 from core.training.recent_transitions import RecentTransitions
+from plugins.testing.harness.snapshots import named
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CPU = torch.device("cpu")
 STATES = EnvironmentSpec((8,), 4)
@@ -39,39 +44,27 @@ _COMMON: dict[str, Any] = {
     "execution": {"name": "masked"},
 }
 _REPLAY = {"name": "replay", "batch_size": BATCH, "learning_starts": 0}
+_SIMBA = {"actor": {"width": 16, "blocks": 1}, "critic": {"width": 24, "blocks": 1}}
+_STREAM = {"width": 16, "time_input": False, "sparse_init": {"sparsity": 0.2}}
+_DRQ = {"channels": 4, "feature_dim": 8, "actor": {"hidden": 16}, "critic": {"hidden": 16}}
 PRESETS: dict[str, dict[str, Any]] = {
     "replay": {
         **_COMMON,
-        "network": {
-            "name": "simba",
-            "actor": {"width": 16, "blocks": 1},
-            "critic": {"width": 24, "blocks": 1},
-        },
+        "network": {"name": "simba", **_SIMBA},
         "loss": {"name": "sac", "critics": 2},
         "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.1},
         "data": _REPLAY,
     },
     "streaming": {
         **_COMMON,
-        "network": {
-            "name": "stream_mlp",
-            "width": 16,
-            "time_input": False,
-            "sparse_init": {"sparsity": 0.2},
-        },
+        "network": {"name": "stream_mlp", **_STREAM},
         "loss": {"name": "stream_ac"},
         "optimizer": {"name": "obgd"},
         "data": {"name": "stream"},
     },
     "pixels": {
         **_COMMON,
-        "network": {
-            "name": "drq_cnn",
-            "channels": 4,
-            "feature_dim": 8,
-            "actor": {"hidden": 16},
-            "critic": {"hidden": 16},
-        },
+        "network": {"name": "drq_cnn", **_DRQ},
         "loss": {"name": "ddpg", "critics": 2},
         "optimizer": {"name": "adam", "lr": 1e-3},
         "data": _REPLAY,
@@ -79,6 +72,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """A replay agent, a streaming agent, and one with an encoder."""
 SPECS = {"replay": STATES, "streaming": STATES, "pixels": PIXELS}
+HALVED = [{"name": "uniform", "sparsity": 0.5, "counted": "kernels"}]
+"""A preset's masks, half of every kernel."""
 
 
 def preset(name: str, **nodes: Any) -> dict[str, Any]:
@@ -121,7 +116,7 @@ def transitions(spec: EnvironmentSpec, count: int, step: int, gamma: float = 0.9
 
 
 @final
-class Held:
+class _Held:
     """A data source that can be drawn from; what it gives is made up."""
 
     def __init__(self, spec: EnvironmentSpec) -> None:
@@ -194,26 +189,25 @@ class TinyRun:
 
     def probe(self) -> CurrentAgent:
         """The agent as mask schemes, diagnostics and interventions see it."""
-        data: Any = object() if self.streaming else Held(self.spec)
+        data: Any = object() if self.streaming else _Held(self.spec)
         return CurrentAgent(self.agent, data, self.recent, None, self.frame, SEED)  # type: ignore[arg-type]
 
-    def advance(self, updates: int, batch: TensorDictBase | None = None) -> list[dict[str, float]]:
-        """Update so often, on the same ``batch`` if one is given; what changes of masks logged.
+    def advance(self, updates: int, batch: TensorDictBase | None = None) -> None:
+        """Update so often, on the same ``batch`` if one is given.
 
         Each step seeds the global generators by its number, so that runs which stop and go on
         draw alike.
         """
-        logged: list[dict[str, float]] = []
         for _ in range(updates):
             seed_everything(derived_seed(SEED, f"step {self.done}"))
             learned = self.batch(self.done) if batch is None else batch
             self._collect(learned)
             self.done += 1
             due = self.agent.topology.due(self.frame)
-            logged += self.agent.topology.change(due, self.probe()) if due else []
+            if due:
+                list(self.agent.topology.change(due, self.probe()))
             self.agent.learner.update(learned)
         self.agent.learner.execution.settle()
-        return logged
 
     def _collect(self, learned: TensorDictBase) -> None:
         """What a run does with the observations that it acts on."""
@@ -247,3 +241,52 @@ class TinyRun:
 def spec_from(values: Mapping[str, Any]) -> EnvironmentSpec:
     """A spec from ``dataclasses.asdict`` of one, by way of JSON."""
     return EnvironmentSpec(**{**values, "observation": tuple(values["observation"])})
+
+
+# --- weights ----------------------------------------------------------------------------
+
+
+def weights(agent: Agent) -> dict[str, torch.Tensor]:
+    """Copies of all parameters of the networks and their targets, in dense form."""
+    agent.learner.execution.settle()
+    return {
+        f"{path}.{name}": dense(agent.loss.get_submodule(path), name).detach().clone()
+        for path in prefixes(agent.loss, agent.parts.modules)
+        for name, _ in agent.loss.get_submodule(path).named_parameters()
+    }
+
+
+def slots(module: nn.Module, name: str, optimizers: Sequence[Any]) -> dict[str, torch.Tensor]:
+    """What optimizers remember of each entry of a parameter, in dense form."""
+    parameter = module.get_parameter(name)
+    return {
+        key: dense(module, name, value)
+        for optimizer in optimizers
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if getattr(value, "shape", ())[-parameter.dim() :] == parameter.shape
+    }
+
+
+def assert_removed_stay_zero(agent: Agent) -> None:
+    """Of weights, of targets, and of what optimizers remember."""
+    found = weights(agent)
+    optimizers = [s.optimizer for s in agent.learner.steps if s.optimizer is not None]
+    alive = []
+    for path, role in prefixes(agent.loss, agent.parts.modules).items():
+        for name, mask in agent.masks.masks.get(role, {}).items():
+            memory = slots(agent.loss.get_submodule(path), name, optimizers)
+            for key, value in {"": found[f"{path}.{name}"], **memory}.items():
+                if bool(value[..., ~mask].any()):
+                    alive.append(f"{path}.{name} {key}".rstrip())
+    assert not alive, (
+        f"something of a removed weight is not zero: {named(alive)}. Write weights with "
+        "core.api.assign_dense and zero them by masks, in targets and in optimizers too"
+    )
+
+
+def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest difference, relative to the largest entry."""
+    if one.shape != other.shape:
+        return float("inf")
+    scale = max(float(one.abs().max()), 1e-12) if one.numel() else 1.0
+    return float((one - other).abs().max()) / scale if one.numel() else 0.0

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,12 +16,22 @@ from core.config.check import INVALID, Checker
 from core.config.load import Loaded
 from core.plugins import Plugins, load_plugins
 
+_held: dict[int, tuple[Any, Plugins]] = {}
+"""Hosts of plugin objects, which need not be hashable, by ``id``; each is held to keep it."""
+
 
 def catalogue(plugin: Any = None) -> Plugins:
     """Built-ins and ``plugin`` (:attr:`plugins.testing.ComponentSuite.plugin`), loaded once."""
+    if plugin is None:
+        return _installed()
     if isinstance(plugin, str | Path):
         return _named(str(plugin))
-    return _installed() if plugin is None else _held(_ById(plugin))
+    if id(plugin) not in _held:
+        plugins = fresh_host()
+        name = plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
+        plugins.load_object(plugin, Provider(name, "0", name))
+        _held[id(plugin)] = plugin, plugins
+    return _held[id(plugin)][1]
 
 
 @functools.cache
@@ -38,30 +46,6 @@ def _named(plugin: str) -> Plugins:
     plugins = fresh_host()
     plugins.load_file(Path(plugin))
     return plugins
-
-
-@dataclass(frozen=True)
-class _ById:
-    """A plugin object, which need not be hashable."""
-
-    plugin: Any
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.plugin is self.plugin
-
-    def __hash__(self) -> int:
-        return id(self.plugin)
-
-
-@functools.cache
-def _held(held: _ById) -> Plugins:
-    plugins = fresh_host()
-    plugins.load_object(held.plugin, Provider(_name(held.plugin), "0", _name(held.plugin)))
-    return plugins
-
-
-def _name(plugin: Any) -> str:
-    return plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__name__
 
 
 @functools.cache
@@ -95,20 +79,3 @@ def build(plugins: Plugins, kind: str, name: str, values: Mapping[str, Any], con
     """A component by name, with options as a preset would write them."""
     component = plugins.find(kind, name)
     return component.build(options_of(component, kind, values), context)
-
-
-def importable(plugin: Any) -> str | None:
-    """How another process gets at a suite's ``plugin``: a file, a module's name, or ``""``.
-
-    None where it cannot: an object that is not a module.
-    """
-    if plugin is None:
-        return ""
-    if isinstance(plugin, str | Path):
-        named = str(plugin)
-        return str(Path(named).resolve()) if named.endswith(".py") else named
-    if isinstance(plugin, ModuleType):
-        file = getattr(plugin, "__file__", None)
-        known = sys.modules.get(plugin.__name__) is plugin
-        return plugin.__name__ if known and not plugin.__name__.startswith("_") else file
-    return None

@@ -13,8 +13,6 @@ from plugins.testing.harness import runs
 from plugins.testing.suites.component import ComponentSuite
 
 if TYPE_CHECKING:
-    from core.api.losses import AnalysisBatch
-    from core.training.agent_view import CurrentAgent
     from core.training.experiment import Experiment
 
 MASKED, SPARSE = {"execution": {"name": "masked"}}, {"execution": {"name": "sparse"}}
@@ -25,8 +23,8 @@ class ExaminedSuite(ComponentSuite):
     """A component that is asked about an agent in training, and stands in a list of the preset."""
 
     preset: ClassVar[Mapping[str, Any]] = {}
-    """Changes of the tiny agents' presets (``plugins.testing.harness.runs.AGENTS``), where the component
-    needs something that they have not: another loss, say."""
+    """Changes of the tiny agents' presets (``AGENTS`` of ``plugins.testing.harness.runs``), where
+    the component needs something that they have not: another loss, say."""
     switches: ClassVar[Mapping[str, bool]] = {"replay": True, "streaming": True, "sparse": True}
 
     def values(self, agent: str, *changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,22 +34,26 @@ class ExaminedSuite(ComponentSuite):
     @property
     def suited(self) -> list[str]:
         """The agents whose presets may name the component."""
-        found, reasons = [], []
-        for agent in runs.AGENTS:
-            if self.capable(agent):
-                chosen = runs.selected(
-                    self.plugins, self.values(agent), self.kind, self.component, self.options
-                )
-                if isinstance(chosen, runs.Unsuited):
-                    reasons.append(f"{agent}: {chosen.reason}")
-                else:
-                    found.append(agent)
-        listing = "\n".join(reasons)
+        reasons = {
+            agent: runs.unsuited(
+                self.plugins, self.values(agent), self.kind, self.component, self.options
+            )
+            for agent in runs.AGENTS
+            if self.capable(agent)
+        }
+        found = [agent for agent, reason in reasons.items() if not reason]
+        listing = "\n".join(f"{agent}: {reason}" for agent, reason in reasons.items())
         assert found, (
             f"no agent of the suite brings what '{self.component}' needs; mend 'needs', or bring "
             f"it by 'preset', changes of the agents' presets\n{listing}"
         )
         return found
+
+    @property
+    def cases(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Every agent that it suits under every backend that the component is tried under."""
+        executions = [MASKED, SPARSE] if self.capable("sparse") else [MASKED]
+        yield from ((agent, execution) for agent in self.suited for execution in executions)
 
     def context(self) -> DiagnosticContext:
         with self.lent(self.suited[0]) as run:
@@ -94,38 +96,26 @@ class ExaminedSuite(ComponentSuite):
             finally:
                 sparse.data, sparse.recent = data, recent
 
-    @property
-    def executions(self) -> list[Mapping[str, Any]]:
-        """The backends that the component is tried under."""
-        return [MASKED, SPARSE] if self.capable("sparse") else [MASKED]
-
     # --- checks that both have ----------------------------------------------------------
 
     def check_batch(self, built: Any) -> None:
         """``batch`` is what it says, and the component's ``needs`` go with it."""
-        batch, name = built.batch, self.component
+        batch = built.batch
         assert batch is None or isinstance(batch, BatchOptions), (
             f"'batch' is to be core.api.BatchOptions or None, got {batch!r}"
         )
-        if batch is None:
-            return
-        component = self.found
-        needs = (
-            component.needs(self.made_options()) if callable(component.needs) else component.needs
+        missing = set() if batch is None else {"inspection", *batch.needs} - self.needs
+        assert not missing, (
+            f"it looks at transitions ({batch}), so its component must need {sorted(missing)}: "
+            "else a preset in which nothing provides it is not refused"
         )
-        for need in ("inspection", *batch.needs):
-            assert need in needs, (
-                f"'{name}' looks at transitions ({batch}), so its component must need '{need}': "
-                f"else a preset in which nothing provides it is not refused; needs={set(needs)}"
-            )
 
-    def check_asked(self, built: Any, asked: list[BatchOptions]) -> None:
-        """No other transitions were asked for than it says it needs."""
-        for batch in asked:
-            assert batch == built.batch, (
-                f"it asks the probe for {batch}, but its 'batch' says {built.batch}: core would "
-                "not keep these transitions; give 'batch' what it asks for"
-            )
+    def check_gathered(self, probe: Any, built: Any) -> None:
+        """The transitions that it asks for are there."""
+        assert probe.has(built.batch), (
+            f"'{self.component}' asks for {built.batch}, which no agent of the suite has gathered; "
+            "name the transitions in an option 'batch' of type core.api.BatchOptions"
+        )
 
     def check_numbers(self, numbers: Mapping[str, float]) -> None:
         """Named by words, and finite."""
@@ -137,18 +127,3 @@ class ExaminedSuite(ComponentSuite):
             assert math.isfinite(value), (
                 f"'{key}' is {value}; leave a number out where it has no meaning"
             )
-
-
-class Overheard:
-    """A probe that notes the transitions which it is asked for."""
-
-    def __init__(self, probe: CurrentAgent) -> None:
-        self._probe = probe
-        self.asked: list[BatchOptions] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._probe, name)
-
-    def batch(self, options: BatchOptions) -> AnalysisBatch:
-        self.asked.append(options)
-        return self._probe.batch(options)

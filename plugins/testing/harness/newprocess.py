@@ -1,134 +1,117 @@
-"""Tiny runs that go on in another process, as a run does that is resumed.
-
-``python -m plugins.testing.harness.newprocess`` serves requests, one line of JSON each. The libraries are
-imported once; every request then has a fresh process of its own, in which no plugin was loaded.
-"""
+"""What only a new process shows: what importing a plugin brings along, and how a run goes on."""
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import os
 import subprocess
 import sys
-import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core.api.component import AnyComponent
+from core.plugins import Plugins
+
+HEAVY = (
+    "torch", "torchrl", "tensordict", "mujoco", "dm_control", "gymnasium", "matplotlib", "wandb",
+    "tensorboard", "imageio", "av",
+)  # fmt: skip
+"""What no plugin may import before it is built."""
 HASH_SEED = "271828"
 """Other than the parent's, so that what depends on the order of a set comes out."""
 
+_IMPORT = """\
+import json, sys
+from pathlib import Path
+from core.plugins import Plugins
+wanted, heavy = json.loads(sys.argv[1])
+if wanted.endswith(".py"):
+    Plugins().load_file(Path(wanted))
+else:
+    __import__(wanted)
+print(json.dumps([name for name in heavy if name in sys.modules]))
+"""
 
-def go_on(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What a new process finds (:func:`_answer`).
+
+def importable(plugins: Plugins, component: AnyComponent) -> str | None:
+    """The file or module by which another process gets at the component's plugin.
+
+    None if the plugin is an object, or a module that was made in memory.
+    """
+    provider = component.provider
+    assert provider is not None
+    if provider.source.endswith(".py"):
+        return provider.source
+    plugin = plugins._manager.get_plugin(f"{provider.distribution}:{provider.source}")
+    name = plugins.modules[provider]
+    return name if sys.modules.get(name) is plugin else None
+
+
+@functools.cache
+def heavy(wanted: str) -> tuple[str, ...]:
+    """The heavy libraries that importing this file or module imports."""
+    done = _python("-c", _IMPORT, json.dumps([wanted, HEAVY]))
+    assert done.returncode == 0, f"'{wanted}' cannot be imported by itself:\n{done.stderr}"
+    return tuple(json.loads(done.stdout.splitlines()[-1]))
+
+
+def go_on(folder: Path, plugin: str | None, runs: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Build tiny runs anew in a new process, load what they had saved, and update on.
+
+    Args:
+        folder: Where ``state-0.pt`` and so on are, one for each run.
+        plugin: As :func:`importable` gives it; None for what is installed.
+        runs: Of each the preset's ``values``, the environment's ``spec``, the ``stride``, and the
+            ``updates`` that it is to go on.
+
+    Returns:
+        Of each, the masks ``drawn`` at first, and its ``state`` at the end.
 
     Raises:
         AssertionError: it failed; with its traceback.
     """
-    from core.training.checkpoint import unpack
-
-    server = _server()
-    assert server.stdin is not None
-    assert server.stdout is not None
-    server.stdin.write(json.dumps(request) + "\n")
-    server.stdin.flush()
-    error = json.loads(server.stdout.readline() or '"the process ended"')
-    assert not error, f"in a new process:\n{error}"
     import torch
 
-    found: dict[str, Any] = unpack(torch.load(Path(request["folder"]) / "answer.pt"))
+    from core.training.checkpoint import unpack
+
+    (folder / "request.json").write_text(json.dumps({"plugin": plugin, "runs": list(runs)}))
+    done = _python("-m", "plugins.testing.harness.newprocess", str(folder))
+    assert done.returncode == 0, f"in a new process:\n{done.stderr}"
+    found: list[Any] = unpack(torch.load(folder / "answer.pt", weights_only=True))
     return found
 
 
-@functools.cache
-def _server() -> subprocess.Popen[str]:
+def _python(*words: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "PYTHONHASHSEED": HASH_SEED,
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "plugins.testing.harness.newprocess"]
-    pipe = subprocess.PIPE
-    server = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
-    atexit.register(_end, server)
-    return server
+    command = [sys.executable, *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def _end(server: subprocess.Popen[str]) -> None:
-    server.communicate()
-
-
-# --- in the new process -----------------------------------------------------------------
-
-
-def serve() -> None:
-    """Answer every line of standard input by ``""`` or an error, as JSON."""
-    _import_libraries()
-    for line in sys.stdin:
-        if not hasattr(os, "fork"):
-            _tell(_attempt(line))
-            continue
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            _tell(_attempt(line))
-            os._exit(0)
-        if os.waitpid(child, 0)[1]:
-            _tell("the process was killed")
-
-
-def _import_libraries() -> None:
-    """Whatever built-in agents are made of, for all requests together. Nothing is trained.
-
-    A process that ran backward passes could not be forked any more.
-    """
-    import torch
-
-    from plugins.testing.harness import agents, catalogue
-
-    torch.set_num_threads(1)
-    for name, values in agents.PRESETS.items():
-        agents.TinyRun(catalogue.built_ins(), values, agents.SPECS[name])
-
-
-def _tell(error: str) -> None:
-    sys.stdout.write(json.dumps(error) + "\n")
-    sys.stdout.flush()
-
-
-def _attempt(line: str) -> str:
-    try:
-        _answer(json.loads(line))
-    except BaseException as error:
-        return "".join(traceback.format_exception(error))
-    return ""
-
-
-def _answer(request: Mapping[str, Any]) -> None:
-    """Build the run of ``request`` anew, load its state, update on, and save what came of it.
-
-    ``plugin`` is as :func:`plugins.testing.harness.catalogue.importable` gives it; ``values``, ``spec``
-    and ``stride`` are the run's, ``updates`` how far it is to go on. The answer has the masks
-    ``drawn`` at first, and the ``state`` at the end.
-    """
+def _answer(folder: Path) -> None:
+    """What :func:`go_on` asks, in the new process."""
     import torch
 
     from core.training.checkpoint import pack, trimmed, unpack
     from plugins.testing.harness import agents, catalogue
 
-    torch.set_num_threads(1)
-    folder = Path(request["folder"])
-    plugins = catalogue.catalogue(request["plugin"] or None)
-    spec = agents.spec_from(request["spec"])
-    run = agents.TinyRun(plugins, request["values"], spec, stride=request["stride"])
-    drawn = run.agent.masks.state_dict()
-    run.load_state_dict(unpack(torch.load(folder / "state.pt", weights_only=True)))
-    run.advance(request["updates"])
-    torch.save(pack(trimmed({"drawn": drawn, "state": run.state_dict()})), folder / "answer.pt")
+    request = json.loads((folder / "request.json").read_text())
+    plugins, answers = catalogue.catalogue(request["plugin"]), []
+    for index, asked in enumerate(request["runs"]):
+        spec = agents.spec_from(asked["spec"])
+        run = agents.TinyRun(plugins, asked["values"], spec, stride=asked["stride"])
+        drawn = run.agent.masks.state_dict()
+        run.load_state_dict(unpack(torch.load(folder / f"state-{index}.pt", weights_only=True)))
+        run.advance(asked["updates"])
+        answers.append({"drawn": drawn, "state": run.state_dict()})
+    torch.save(pack(trimmed(answers)), folder / "answer.pt")
 
 
 if __name__ == "__main__":
-    serve()
+    _answer(Path(sys.argv[1]))

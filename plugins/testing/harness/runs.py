@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core import __version__
+from core.agent.state import agent_state, restore_agent
 from core.api.component import Provider
 from core.api.errors import UserError
-from core.config import Selection, resolve
+from core.config import resolve
 from core.config.load import Loaded
+from core.training.experiment import build
+from core.training.loop import Run
+from core.training.recent_transitions import RecentTransitions
+from core.training.record import amend_record, write_record
+from plugins.testing.harness.agents import PRESETS
+from plugins.testing.harness.snapshots import differences, snapshot
+from plugins.testing.toys import toy
 
 if TYPE_CHECKING:
     from core.plugins import Plugins
@@ -25,33 +34,23 @@ if TYPE_CHECKING:
 STEPS = 80
 """Agent steps that an agent has lived when it is looked at."""
 _COMMON: dict[str, Any] = {
-    "frames": 1_000,
     "device": "cpu",
     "environment": {"name": "toy_states", "limit": 12},
     "masks": [{"name": "erdos_renyi", "target": "all", "sparsity": 0.5}],
-    "execution": {"name": "masked"},
 }
+_REPLAY = {"name": "replay", "capacity": 500, "batch_size": 16, "learning_starts": 70}
 AGENTS: dict[str, dict[str, Any]] = {
-    "replay": {
-        **_COMMON,
-        "network": {
-            "name": "simba",
-            "actor": {"width": 8, "blocks": 1},
-            "critic": {"width": 12, "blocks": 1},
-        },
-        "loss": {"name": "sac", "critics": 2},
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 1e-2},
-        "data": {"name": "replay", "capacity": 500, "batch_size": 16, "learning_starts": 70},
-    },
-    "streaming": {
-        **_COMMON,
-        "network": {"name": "stream_mlp", "width": 12, "sparse_init": {"sparsity": 0.3}},
-        "loss": {"name": "stream_ac"},
-        "optimizer": {"name": "obgd", "lr": 1.0, "kappa": {"actor": 3.0, "critic": 2.0}},
-        "data": {"name": "stream"},
-    },
+    "replay": {**PRESETS["replay"], **_COMMON, "data": _REPLAY},
+    "streaming": {**PRESETS["streaming"], **_COMMON},
 }
 """What a suite tries a component with: an agent that learns from replay, one that streams."""
+_SHORT: dict[str, Any] = {
+    "frames": 120,
+    "log_every": 20,
+    "evaluation": {"every": 60, "episodes": 2},
+    "diagnostics": [{"name": "parameter_norm", "every": 40}],
+    "checkpoint": {"every": None},
+}
 
 
 # --- presets ----------------------------------------------------------------------------
@@ -59,9 +58,6 @@ AGENTS: dict[str, dict[str, Any]] = {
 
 def with_toys(plugins: Plugins) -> Plugins:
     """The same host, with the toy environments on offer."""
-    from core import __version__
-    from plugins.testing.toys import toy
-
     if not any(c.name == "toy_states" for c in plugins.components("environments")):
         plugins.load_object(toy, Provider("openwork-toys", __version__, toy.__name__))
     return plugins
@@ -81,34 +77,22 @@ def preset(agent: str, *changes: Mapping[str, Any]) -> dict[str, Any]:
 def _merge(values: dict[str, Any], change: Mapping[str, Any]) -> None:
     for key, value in change.items():
         below = values.get(key)
-        if isinstance(below, dict) and isinstance(value, Mapping) and _same_name(below, value):
-            _merge(below, value)
+        both = isinstance(below, dict) and isinstance(value, Mapping)
+        if both and value.get("name", values[key].get("name")) == values[key].get("name"):
+            _merge(values[key], value)
         else:
             values[key] = copy.deepcopy(value)
 
 
-def _same_name(below: Mapping[str, Any], value: Mapping[str, Any]) -> bool:
-    return bool(value.get("name", below.get("name")) == below.get("name"))
-
-
-@dataclass(frozen=True)
-class Unsuited:
-    """Why a component cannot stand in an agent's preset."""
-
-    reason: str
-
-
-def selected(
+def unsuited(
     plugins: Plugins, values: Mapping[str, Any], listed: str, name: str, options: Mapping[str, Any]
-) -> Selection | Unsuited:
-    """A component of a preset's list (``diagnostics``), checked against the rest of it."""
-    node = {"name": name, **options}
+) -> str:
+    """Why a component cannot stand in a preset's list (``diagnostics``); empty if it can."""
     try:
-        config = resolve(Loaded({**values, listed: [node]}), with_toys(plugins))
+        resolve(Loaded({**values, listed: [{"name": name, **options}]}), with_toys(plugins))
     except UserError as error:
-        return Unsuited(str(error))
-    selections: tuple[Selection, ...] = getattr(config, listed)
-    return selections[0]
+        return str(error)
+    return ""
 
 
 # --- runs -------------------------------------------------------------------------------
@@ -120,8 +104,6 @@ def experiment(plugins: Plugins, values: Mapping[str, Any]) -> Experiment:
     Raises:
         UserError: something is wrong with the preset.
     """
-    from core.training.experiment import build
-
     config = resolve(Loaded(dict(values)), with_toys(plugins))
     folder = Path(tempfile.mkdtemp(prefix="openwork-testing-"))
     built = build(config, folder)
@@ -153,65 +135,28 @@ def live(run: Experiment, steps: int, updates: int | None = None) -> None:
     assert wanted is None, f"{steps} agent steps brought no {updates} updates"
 
 
-def lived(plugins: Plugins, values: Mapping[str, Any], steps: int = STEPS) -> Experiment:
-    """A run after so many agent steps; the last of them are kept for whoever looks at them."""
-    from core.training.recent_transitions import RecentTransitions
-
-    run = experiment(plugins, values)
-    run.recent = RecentTransitions(steps, run.agent.loss.returns.gamma)
-    live(run, steps)
-    return run
-
-
 def record(plugins: Plugins, directory: Path) -> None:
     """Write a short finished run, as ``python -m core run`` does, with nothing printed."""
-    if id(plugins) not in _recorded:
-        folder = Path(tempfile.mkdtemp(prefix="openwork-testing-"))
-        weakref.finalize(plugins, shutil.rmtree, folder, ignore_errors=True)
-        _record(plugins, folder / "run")
-        _recorded[id(plugins)] = plugins, folder / "run"
-    shutil.copytree(_recorded[id(plugins)][1], directory)
+    shutil.copytree(_recorded(plugins), directory)
 
 
-_recorded: dict[int, tuple[Plugins, Path]] = {}
-"""One for each host, which is held so that its ``id`` stays its own."""
-
-
-def _record(plugins: Plugins, directory: Path) -> None:
-    from core.training.experiment import build
-    from core.training.loop import Run
-    from core.training.record import amend_record, write_record
-
-    short = {
-        "frames": 120,
-        "log_every": 20,
-        "evaluation": {"every": 60, "episodes": 2},
-        "diagnostics": [{"name": "parameter_norm", "every": 40}],
-        "checkpoint": {"every": None},
-    }
-    config = resolve(Loaded(preset("replay", short)), with_toys(plugins))
-    directory.mkdir()
-    run = Run(build(config, directory), directory, lambda: False)
-    write_record(directory, "a-run", config, plugins, {})
+@functools.cache
+def _recorded(plugins: Plugins) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="openwork-testing-"))
+    weakref.finalize(plugins, shutil.rmtree, folder, ignore_errors=True)
+    config = resolve(Loaded(preset("replay", _SHORT)), with_toys(plugins))
+    run = Run(build(config, folder), folder, lambda: False)
+    write_record(folder, "a-run", config, plugins, {})
     for _ in run.events():
         pass
-    amend_record(directory, outcome="finished", frames=run.counters.frames)
+    amend_record(folder, outcome="finished", frames=run.counters.frames)
+    return folder
 
 
 # --- runs that several checks look at ---------------------------------------------------
 
-
-@dataclass
-class _Kept:
-    plugins: Plugins
-    """Held, so that its ``id`` stays its own."""
-    run: Experiment
-    folder: Path
-    agent: dict[str, Any]
-    snapshot: dict[str, Any]
-
-
-_kept: dict[tuple[int, str, int], _Kept] = {}
+_kept: dict[Any, tuple[Experiment, Path, dict[str, Any], dict[str, Any]]] = {}
+"""Runs with the folder of their snapshots, the state of their agent, and a snapshot."""
 MOST = 8
 """Runs that are kept."""
 
@@ -220,30 +165,25 @@ MOST = 8
 def borrowed(
     plugins: Plugins, values: Mapping[str, Any], steps: int = STEPS
 ) -> Iterator[Experiment]:
-    """:func:`lived`, kept for others; what is done to its agent is undone afterwards.
+    """A run after so many agent steps, kept for others: what is done to its agent is undone.
 
     A run that cannot be put back to what it was, bit for bit, is not lent again.
     """
-    from core.agent.state import restore_agent
-    from plugins.testing.harness.snapshots import differences, snapshot
-
-    key = (id(plugins), json.dumps(values, sort_keys=True, default=str), steps)
-    kept = _kept.pop(key, None) or _keep(plugins, values, steps)
+    key = (plugins, json.dumps(values, sort_keys=True, default=str), steps)
+    run, folder, state, before = _kept.pop(key, None) or _lived(plugins, values, steps)
     # only after all went well it is there for the next
-    yield kept.run
-    restore_agent(kept.run.agent, copy.deepcopy(kept.agent))
-    if not differences(kept.snapshot, snapshot(kept.run, kept.folder)):
-        _kept[key] = kept
+    yield run
+    restore_agent(run.agent, copy.deepcopy(state))
+    if not differences(before, snapshot(run, folder)):
+        _kept[key] = run, folder, state, before
         if len(_kept) > MOST:
             del _kept[next(iter(_kept))]
 
 
-def _keep(plugins: Plugins, values: Mapping[str, Any], steps: int) -> _Kept:
-    from core.agent.state import agent_state
-    from plugins.testing.harness.snapshots import snapshot
-
-    run = lived(plugins, values, steps)
+def _lived(plugins: Plugins, values: Mapping[str, Any], steps: int) -> Any:
+    run = experiment(plugins, values)
+    run.recent = RecentTransitions(steps, run.agent.loss.returns.gamma)
+    live(run, steps)
     folder = Path(tempfile.mkdtemp(prefix="openwork-testing-"))
     weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
-    state = copy.deepcopy(agent_state(run.agent))
-    return _Kept(plugins, run, folder, state, snapshot(run, folder))
+    return run, folder, copy.deepcopy(agent_state(run.agent)), snapshot(run, folder)

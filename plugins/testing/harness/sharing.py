@@ -13,28 +13,16 @@ def shared(first: Any, second: Any) -> Iterator[str]:
     An empty container that stands in the class is for all its objects together.
     """
     if first is second:
-        if _holds(first) or attributes(first):
+        if _holds(first) or getattr(first, "__dict__", None):
             yield f"the object itself ({type(first).__name__})"
         return
-    theirs = attributes(second)
-    for name, value in attributes(first).items():
-        if value is theirs.get(name) and _holds(value):
+    for name, value in vars(first).items() if hasattr(first, "__dict__") else ():
+        if value is getattr(second, name, None) and _holds(value):
             yield name
     for base in type(first).__mro__:
         for name, value in vars(base).items():
             if isinstance(value, list | dict | set) and not value and not name.startswith("__"):
                 yield f"{base.__name__}.{name}"
-
-
-def attributes(value: Any) -> dict[str, Any]:
-    """What an object holds, by name; slots too."""
-    held: dict[str, Any] = dict(getattr(value, "__dict__", {}))
-    for base in type(value).__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(value, name):
-                held[name] = getattr(value, name)
-    return held
 
 
 def _holds(value: Any) -> bool:

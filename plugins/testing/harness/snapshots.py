@@ -1,13 +1,16 @@
-"""All that a run is, flat, to be compared bit for bit."""
+"""All that something is, flat, to be compared bit for bit."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+
+from core.training.checkpoint import pack, trimmed, unpack
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,22 +27,23 @@ def snapshot(run: Experiment, folder: Path) -> dict[str, Any]:
     generators are left out: core puts them back after diagnostics and interventions.
     """
     agent = run.agent
-    state = {
-        "learner": agent.learner.state_dict(),
-        "masks": agent.masks.state_dict(),
-        "topology": agent.topology.state_dict(),
-        "loss": dict(_modules(agent.loss)),
-        "policy": run.policy.agent_steps,
-        "environments": run.training.state_dict(),
-        "data": run.data.save(folder),
-        "recent": run.recent.state_dict(),
-        "torch": {
-            "gradients enabled": torch.is_grad_enabled(),
-            "threads": torch.get_num_threads(),
-            "default dtype": str(torch.get_default_dtype()),
-        },
-    }
-    return dict(flat("", state))
+    return flat(
+        {
+            "learner": agent.learner.state_dict(),
+            "masks": agent.masks.state_dict(),
+            "topology": agent.topology.state_dict(),
+            "loss": dict(_modules(agent.loss)),
+            "policy": run.policy.agent_steps,
+            "environments": run.training.state_dict(),
+            "data": run.data.save(folder),
+            "recent": run.recent.state_dict(),
+            "torch": {
+                "gradients enabled": torch.is_grad_enabled(),
+                "threads": torch.get_num_threads(),
+                "default dtype": str(torch.get_default_dtype()),
+            },
+        }
+    )
 
 
 def _modules(loss: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -52,42 +56,62 @@ def _modules(loss: nn.Module) -> Iterator[tuple[str, Any]]:
         yield f"{name}: grad", "none" if parameter.grad is None else parameter.grad
 
 
-def flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Leaves of nested containers, copied, by path."""
+def flat(value: Any) -> dict[str, Any]:
+    """Leaves of nested containers, copied, by dotted path; what is no tensor as text."""
+    return dict(_leaves("", value))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, torch.Tensor):
         yield path, value.detach().clone()
     elif isinstance(value, np.ndarray):
         yield path, torch.from_numpy(value.copy())
     elif isinstance(value, Mapping):
         for name, item in value.items():
-            yield from flat(f"{path}.{name}" if path else str(name), item)
+            yield from _leaves(f"{path}.{name}" if path else str(name), item)
     elif isinstance(value, list | tuple):
         for i, item in enumerate(value):
-            yield from flat(f"{path}.{i}", item)
+            yield from _leaves(f"{path}.{i}", item)
     else:
         yield path, repr(value)
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Names of what is not the same, bit for bit (NaN equals NaN)."""
-    names = dict.fromkeys([*before, *after])
+def differences(before: Any, after: Any, within: float = 0.0) -> list[str]:
+    """Names of what is not the same: bit for bit (NaN equals NaN), or ``within`` a tolerance."""
+    one, other = flat(before), flat(after)
     return [
         name
-        for name in names
-        if name not in before or name not in after or not _same(before[name], after[name])
+        for name in dict.fromkeys([*one, *other])
+        if name not in one or name not in other or not _same(one[name], other[name], within)
     ]
 
 
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        alike = one.shape == other.shape and one.dtype == other.dtype
-        if one.is_floating_point() and alike:
-            return torch.equal(torch.nan_to_num(one, 7.25), torch.nan_to_num(other, 7.25))
-        return alike and torch.equal(one, other)
-    return type(one) is type(other) and bool(one == other)
+def _same(one: Any, other: Any, within: float) -> bool:
+    if not (isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)):
+        return type(one) is type(other) and bool(one == other)
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if not one.is_floating_point():
+        return torch.equal(one, other)
+    return torch.allclose(one, other, rtol=within, atol=within, equal_nan=True)
 
 
 def named(names: list[str], most: int = 5) -> str:
     """The first few of many, in a line."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def through_a_file(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state as a checkpoint gives it back: tensors and plain Python, nothing shared."""
+    file = io.BytesIO()
+    try:
+        torch.save(pack(trimmed(dict(state))), file)
+        file.seek(0)
+        loaded: dict[str, Any] = unpack(torch.load(file, weights_only=True))
+    except Exception as error:
+        raise AssertionError(
+            f"its state cannot be saved and read back safely ({error}); it may hold tensors, "
+            "arrays, numbers, texts, lists and mappings only"
+        ) from error
+    return loaded

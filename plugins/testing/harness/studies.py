@@ -88,33 +88,25 @@ def forms(folder: Path, **more: Any) -> Mapping[str, Study]:
     many = tuple(run(folder, f"many-s{i}", 20 + i, **more) for i in range(6))
     damaged = RecordedRun(folder / "damaged", problems=("run.json is missing",))
 
-    def with_series(name: str, change: Callable[[Series], Series]) -> RecordedRun:
-        series = {key: change(own) for key, own in whole.series.items()}
+    def changed(name: str, change: Callable[[Series], Any]) -> RecordedRun:
+        series = {}
+        for key, own in whole.series.items():
+            values = np.asarray(change(own), dtype=np.float64)
+            series[key] = Series(own.steps[: len(values)], values)
         return RecordedRun(folder / name, whole.record, whole.config, series, whole.matrices)
 
     odd = (
-        with_series("broken", _every_third_lost),
-        with_series("once", lambda own: Series(own.steps[:1], own.values[:1])),
-        with_series("zero", lambda own: _of(own, own.values * 0)),
+        changed("broken", lambda own: np.where(own.steps // 500 % 3, own.values, np.nan)),
+        changed("once", lambda own: own.values[:1]),
+        changed("zero", lambda own: own.values * 0),
     )
-    lost = with_series("lost", lambda own: _of(own, own.values * np.nan))
-    empty = with_series("empty", lambda own: Series(own.steps[:0], own.values[:0]))
     return {
         "a group of six runs": Study((RunGroup("all", many),)),
         "a run that has begun beside a whole one and a damaged one": _study(whole, early, damaged),
         "runs with numbers that were not finite, with one of each, and with zeros": _study(*odd),
-        "a run with no finite number": _study(lost),
-        "a run with empty series": _study(empty),
+        "a run with no finite number": _study(changed("lost", lambda own: own.values * np.nan)),
+        "a run with empty series": _study(changed("empty", lambda own: own.values[:0])),
     }
-
-
-def _of(series: Series, values: Any) -> Series:
-    return Series(series.steps, values)
-
-
-def _every_third_lost(series: Series) -> Series:
-    kept = np.arange(len(series.steps)) % 3 > 0
-    return _of(series, np.where(kept, series.values, np.nan))
 
 
 def nothing(folder: Path) -> Mapping[str, Study]:

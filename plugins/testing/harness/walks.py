@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from core.agent.randomness import seed_everything, untouched_randomness
-from core.training.checkpoint import pack, unpack
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,21 +56,6 @@ def apart(one: Sequence[Any], other: Sequence[Any]) -> str:
                 name = key if isinstance(key, str) else f"next {key[1]}"
                 return f"'{name}' of step {k}"
     return ""
-
-
-def through_a_file(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A state as a checkpoint gives it back: tensors and plain Python only."""
-    file = io.BytesIO()
-    try:
-        torch.save(pack(state), file)
-        file.seek(0)
-        loaded: dict[str, Any] = unpack(torch.load(file, weights_only=True))
-    except Exception as error:
-        raise AssertionError(
-            f"state_dict cannot be saved and read back safely ({error}); it may hold tensors, "
-            "arrays, numbers, texts, lists and mappings only"
-        ) from error
-    return loaded
 
 
 def episodes(steps: Sequence[Any], index: int) -> Iterator[list[Any]]:

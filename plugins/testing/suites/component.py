@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -16,7 +14,9 @@ from core.api.hookspecs import KINDS
 from core.plugins import Plugins
 from core.plugins.validation import PluginError
 from plugins.testing.harness import catalogue as offered
-from plugins.testing.harness import imports, reading, sharing
+from plugins.testing.harness import newprocess
+from plugins.testing.harness.options import options_of
+from plugins.testing.harness.sharing import shared
 
 
 class ComponentSuite:
@@ -53,6 +53,13 @@ class ComponentSuite:
     def found(self) -> AnyComponent:
         """The component that is checked."""
         return self.plugins.find(self.kind, self.component)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the component says that it needs, with these options."""
+        needs = self.found.needs
+        stated: frozenset[str] = needs(self.made_options()) if callable(needs) else needs
+        return stated
 
     def made_options(self, **changed: Any) -> Any:
         """Its options as a preset gives them, some ``changed``."""
@@ -92,30 +99,20 @@ class ComponentSuite:
     def test_is_found_by_its_name(self) -> None:
         assert self.component, f"{type(self).__name__}: set component = 'the name in presets'"
         try:
-            found = self.found
+            assert self.found.provider is not None
         except (LookupError, UserError, PluginError) as error:
             hook = f"an '@hookimpl def register_{self.kind}()'"
             told = f"return it from {hook}; name the plugin in an entry point or in 'plugin'"
             raise AssertionError(f"{error}\n{told}") from None
-        assert found.provider is not None
-
-    def test_capabilities_are_known(self) -> None:
         for name in self.capabilities:
             assert name in self.switches, (
                 f"{type(self).__name__}.capabilities: there is no '{name}'."
                 f"{did_you_mean(name, self.switches)} Choose from: {', '.join(self.switches)}"
             )
 
-    def test_summary_is_one_line(self) -> None:
-        summary = self.found.summary
-        fits = isinstance(summary, str) and re.fullmatch(r"\S(.{0,98}\S)?", summary)
-        assert fits, (
-            f"'summary' is to be one line of 1 to 100 characters without blanks at its ends, for "
-            f"listings; got {summary!r}"
-        )
-
     def test_options_are_documented(self) -> None:
-        missing = reading.undocumented(self.found.options)
+        found = options_of(self.found.options)
+        missing = [o.name for o in found if not o.text and not o.is_mapping]
         assert not missing, (
             f"write a docstring under each option (meaning, unit, range, source), in triple "
             f"quotes on the next line; missing: {', '.join(missing)}"
@@ -126,6 +123,8 @@ class ComponentSuite:
             self.made_options()
         except UserError as error:
             raise AssertionError(f"mend 'options' of {type(self).__name__}: {error}") from None
+        words = isinstance(self.needs, frozenset) and all(isinstance(n, str) for n in self.needs)
+        assert words, f"'needs' is to answer with a frozenset of words, got {self.needs!r}"
 
     def test_values_out_of_range_are_refused(self) -> None:
         if not self.refused:
@@ -152,40 +151,20 @@ class ComponentSuite:
             ) from error
         return None
 
-    def test_options_pickle(self) -> None:
-        options = self.made_options()
-        name = type(options).__name__
-        try:
-            again = pickle.loads(pickle.dumps(options))
-        except Exception as error:
-            raise AssertionError(f"define {name} at a module's top level: {error}") from error
-        assert again == options, f"{name} is another after pickling: let dataclass compare it"
-
     def test_importing_the_plugin_brings_no_heavy_library(self) -> None:
-        heavy = imports.heavy(self.plugins, self.found)
-        if heavy is None:
+        where = newprocess.importable(self.plugins, self.found)
+        if where is None:
             self.skip("the plugin is an object that no other process can import")
+        heavy = newprocess.heavy(str(where))
         assert not heavy, (
-            f"importing the plugin imports {', '.join(heavy or ())}, which makes every listing "
+            f"importing the plugin imports {', '.join(heavy)}, which makes every listing "
             f"slow; import it within the build function, or under TYPE_CHECKING"
         )
 
-    def test_needs_are_words(self) -> None:
-        component = self.found
-        if callable(component.needs):
-            needs = component.needs(self.made_options())
-            words = isinstance(needs, frozenset) and all(isinstance(word, str) for word in needs)
-            assert words, f"'needs' is to answer with a frozenset of words, got {needs!r}"
-            return
-        for need in component.instead:
-            assert need in component.needs, (
-                f"'instead' has advice for '{need}', which is not in 'needs'"
-            )
-
     def test_builds_share_no_state(self) -> None:
-        shared = list(sharing.shared(self.build(), self.build()))
-        assert not shared, (
-            f"two builds with the same options share {', '.join(shared)}; make it anew in the "
+        found = list(shared(self.build(), self.build()))
+        assert not found, (
+            f"two builds with the same options share {', '.join(found)}; make it anew in the "
             "build function or in __init__"
         )
 

@@ -16,8 +16,10 @@ from core.agent.randomness import random_state, seed_everything
 from core.api.data import DataContext, DataSource, Sampled
 from core.api.environments import EnvironmentSpec
 from core.api.losses import Returns
-from plugins.testing.harness import agents, generators, learned
+from plugins.testing.harness import agents
 from plugins.testing.harness.experience import Experience
+from plugins.testing.harness.snapshots import differences, through_a_file
+from plugins.testing.harness.watching import drawn_from
 from plugins.testing.suites.component import ComponentSuite
 
 GAMMA = 0.9
@@ -50,6 +52,11 @@ class DataSuite(ComponentSuite):
         several = "n-step returns" in self.found.provides
         return [Returns(GAMMA), *([Returns(GAMMA, 3)] if several else [])]
 
+    @property
+    def replays(self) -> bool:
+        """Whether it says that it can be drawn from."""
+        return "replay" in self.found.provides
+
     @contextmanager
     def source(
         self, spec: EnvironmentSpec | None = None, returns: Returns | None = None, seed: int = 0
@@ -78,9 +85,13 @@ class DataSuite(ComponentSuite):
     # --- batches ------------------------------------------------------------------------
 
     def test_gives_batches_when_learning_starts(self) -> None:
+        built = self.build()
+        asked = [len(built), built.bytes, built.learning_starts]
+        assert all(isinstance(value, int) and value >= 0 for value in asked), (
+            f"before it is given a folder, len, 'bytes' and 'learning_starts' are {asked}"
+        )
         with self.source() as source:
             starts = source.learning_starts
-            assert isinstance(starts, int), f"learning_starts is to be a number, got {starts!r}"
             assert starts < self.steps * COUNT, (
                 f"learning_starts is {starts}; set it below {self.steps * COUNT} in 'options'"
             )
@@ -91,35 +102,47 @@ class DataSuite(ComponentSuite):
                 f"{experience.steps} transitions brought no batch"
             )
 
-    def test_batches_have_the_right_form(self) -> None:
-        for spec, returns in self.cases():
-            with self.source(spec, returns) as source:
-                for batch in self._some(source, spec):
-                    wrong = list(self._form_problems(batch, spec))
-                    assert not wrong, f"a batch of {spec.observation}: {'; '.join(wrong)}"
-
     def test_batches_tell_what_happened(self) -> None:
         for spec, returns in self.cases():
-            with self.source(spec, returns) as source:
-                experience = Experience(spec, COUNT)
-                for _ in range(self.steps):
-                    source.extend(experience.collect(1))
-                    for batch in source.batches():
-                        wrong = next(experience.problems(batch, returns), None)
-                        assert wrong is None, f"n_step {returns.n_step}: {wrong}"
+            for at_once in (1, 4):
+                with self.source(spec, returns) as source:
+                    experience, came = Experience(spec, COUNT), 0
+                    for _ in range(-(-self.steps // at_once)):
+                        source.extend(experience.collect(at_once))
+                        for batch in source.batches():
+                            came += 1
+                            wrong = self._misfit(batch, spec) or next(
+                                experience.problems(batch, returns), ""
+                            )
+                            assert not wrong, (
+                                f"a batch of {spec.observation}, n_step {returns.n_step}, "
+                                f"{at_once} steps at once: {wrong}"
+                            )
+                    assert came, f"with {at_once} steps at once no batch came"
 
-    def test_takes_several_steps_at_once(self) -> None:
-        spec, returns = self.specs[0], self.returns[-1]
-        with self.source(spec, returns) as source:
-            experience = Experience(spec, COUNT)
-            came = 0
-            for _ in range(-(-self.steps // 4)):
-                source.extend(experience.collect(4))
-                for batch in source.batches():
-                    came += 1
-                    wrong = next(experience.problems(batch, returns), None)
-                    assert wrong is None, f"with four steps at once: {wrong}"
-            assert came, "with four steps at once no batch came"
+    def _misfit(self, batch: TensorDictBase, spec: EnvironmentSpec) -> str:
+        """What of a batch has another form than it should; empty if all is well."""
+        rows = batch.batch_size
+        if len(rows) != 1:
+            return f"its batch size is {list(rows)}, not [B]"
+        seen = (spec.observation, torch.uint8 if spec.pixels else torch.float32)
+        number = ((1,), torch.float32)
+        wanted = {
+            "observation": seen,
+            "action": ((), torch.int64) if spec.discrete else ((spec.action,), torch.float32),
+            ("next", "observation"): seen,
+            ("next", "reward"): number,
+            ("next", "discount"): number,
+        }
+        for key, (shape, dtype) in wanted.items():
+            value = batch.get(key)
+            if value is None:
+                return f"there is no {key}"
+            if value.shape != (*rows, *shape) or value.dtype is not dtype:
+                return f"{key} is {list(value.shape)} {value.dtype}, not {[*rows, *shape]} {dtype}"
+            if value.device.type != "cpu":
+                return f"{key} is on {value.device}, not on cpu"
+        return ""
 
     def test_gives_every_transition_in_order(self) -> None:
         if "transitions in order" not in self.found.provides:
@@ -137,68 +160,45 @@ class DataSuite(ComponentSuite):
                         there = torch.equal(batch[key], collected[:, step][key])
                         assert there, f"'{key}' of a batch is not that of the step: oldest first"
 
-    def test_batches_are_on_the_device(self) -> None:
-        with self.source() as source:
-            for batch in self._some(source, self.specs[0]):
-                places = {str(value.device) for value in batch.values(True, True)}
-                assert places == {"cpu"}, f"a batch is on {', '.join(sorted(places))}, not on cpu"
-
-    # --- what it says of itself ---------------------------------------------------------
-
     def test_counts_what_it_holds(self) -> None:
         for spec in self.specs:
             with self.source(spec) as source:
                 size = source.bytes
-                assert isinstance(size, int), f"'bytes' is to be a number, got {size!r}"
                 assert len(source) == 0, f"it holds {len(source)} before it was given anything"
                 experience = Experience(spec, COUNT)
                 self.feed(source, experience, self.steps)
                 held = len(source)
-                assert 0 <= held <= experience.steps, (
+                assert self.replays <= held <= experience.steps, (
                     f"it says that it holds {held} of {experience.steps} transitions"
                 )
                 assert source.bytes == size, "'bytes' is what it holds when full: it changed"
                 pixels = torch.Size(spec.observation).numel() // spec.frame_stack
                 least = held * pixels * (1 if spec.pixels else 4)
                 assert size >= least, f"'bytes' is {size}, but {held} observations take {least}"
-                replays = "replay" in self.found.provides
-                assert held or not replays, "it provides 'replay' and says that it holds nothing"
-
-    def test_can_be_asked_before_it_is_given_a_folder(self) -> None:
-        built = self.build()
-        asked = [len(built), built.bytes, built.learning_starts]
-        assert all(value >= 0 for value in asked), f"len, bytes and learning_starts are {asked}"
 
     # --- randomness ---------------------------------------------------------------------
 
-    def test_same_seed_gives_same_batches(self) -> None:
-        first, second = (self._batches(seed=1) for _ in range(2))
+    def test_draws_by_its_seed_alone(self) -> None:
+        seed_everything(3)
+        before = random_state()
+        first, second, other = (self._batches(seed) for seed in (1, 1, 2))
+        changed = drawn_from(before)
+        assert not changed, f"it drew from {changed}: use a generator seeded by context.seed"
         assert _equal(first, second), "two sources with one seed differ: draw by context.seed alone"
-
-    def test_other_seed_gives_other_batches(self) -> None:
-        self.require("random")
-        if "replay" not in self.found.provides:
-            self.skip("it does not provide 'replay'")
-        assert not _equal(self._batches(seed=1), self._batches(seed=2)), (
+        assert not (self.replays and self.capable("random") and _equal(first, other)), (
             "another seed gives the same batches: seed a generator of its own by context.seed, or "
             "say capabilities = {'random': False}"
         )
 
-    def test_draws_from_its_own_generator(self) -> None:
-        with self.source() as source:
-            experience = Experience(self.specs[0], COUNT)
-            seed_everything(3)
-            before = random_state()
-            self.feed(source, experience, self.steps)
-            changed = generators.changed(before)
-        assert not changed, f"it drew from {changed}: use a generator seeded by context.seed"
+    def _batches(self, seed: int) -> list[TensorDictBase]:
+        with self.source(seed=seed) as source:
+            return self.feed(source, Experience(self.specs[0], COUNT), self.steps)
 
     def test_sampling_changes_nothing(self) -> None:
         sampled = isinstance(self.build(), Sampled)
-        provides = "replay" in self.found.provides
-        assert sampled == provides, (
+        assert sampled == self.replays, (
             "it provides 'replay' and has no sample()"
-            if provides
+            if self.replays
             else "it has sample(): provide 'replay', which diagnostics look for"
         )
         if not sampled:
@@ -212,7 +212,7 @@ class DataSuite(ComponentSuite):
             assert first.batch_size == (5,), f"sample(5, ...) gives {list(first.batch_size)}"
             wrong = next(theirs.problems(first, self.returns[0]), None)
             assert wrong is None, f"sample(): {wrong}"
-            assert not learned.differences(first, second), "sample() with one seed gives two things"
+            assert _equal([first], [second]), "sample() with one seed gives two things"
             after = self.feed(plain, mine, 5), self.feed(source, theirs, 5)
         assert _equal(*after), "sample() changes the batches that follow: draw by its seed alone"
 
@@ -225,7 +225,7 @@ class DataSuite(ComponentSuite):
                 self.feed(first, experience, self.steps)
                 first.save(folder)
                 self.feed(first, experience, 7)
-                state = learned.through_a_file(first.save(folder))
+                state = through_a_file(first.save(folder))
                 twin = Experience(spec, COUNT)
                 twin.collect(self.steps + 7)
                 with self.source(spec, returns, seed=9) as second:
@@ -254,40 +254,9 @@ class DataSuite(ComponentSuite):
                     )
                 known |= {file: _digest(folder / file) for file in state["files"]}
 
-    # --- helpers ------------------------------------------------------------------------
-
-    def _some(self, source: DataSource, spec: EnvironmentSpec) -> list[TensorDictBase]:
-        return self.feed(source, Experience(spec, COUNT), self.steps)[-5:]
-
-    def _batches(self, seed: int) -> list[TensorDictBase]:
-        with self.source(seed=seed) as source:
-            return self.feed(source, Experience(self.specs[0], COUNT), self.steps)
-
-    def _form_problems(self, batch: TensorDictBase, spec: EnvironmentSpec) -> Iterator[str]:
-        rows = batch.batch_size
-        if len(rows) != 1:
-            yield f"its batch size is {list(rows)}, not [B]"
-            return
-        seen = (spec.observation, torch.uint8 if spec.pixels else torch.float32)
-        number = ((1,), torch.float32)
-        wanted = {
-            "observation": seen,
-            "action": ((), torch.int64) if spec.discrete else ((spec.action,), torch.float32),
-            ("next", "observation"): seen,
-            ("next", "reward"): number,
-            ("next", "discount"): number,
-        }
-        for key, (shape, dtype) in wanted.items():
-            value = batch.get(key)
-            if value is None:
-                yield f"there is no {key}"
-            elif value.shape != (*rows, *shape) or value.dtype is not dtype:
-                yield f"{key} is {list(value.shape)} {value.dtype}, not {[*rows, *shape]} {dtype}"
-
 
 def _equal(first: list[TensorDictBase], second: list[TensorDictBase]) -> bool:
-    same = len(first) == len(second)
-    return same and not any(map(learned.differences, first, second))
+    return not differences([b.to_dict() for b in first], [b.to_dict() for b in second])
 
 
 def _digest(path: Path) -> str:

@@ -6,7 +6,7 @@ import io
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,21 +28,13 @@ class FigureSuite(ComponentSuite):
 
     kind = "figures"
     metrics: ClassVar[Sequence[str]] = ()
-    """Metrics that the figure draws and that the suite's runs have not (``studies.OFTEN`` and
-    ``studies.RARE`` of ``plugins.testing`` are those that they have)."""
+    """Metrics that the figure draws and that the suite's runs have not (``OFTEN`` and ``RARE`` of
+    ``plugins.testing.harness.studies`` are those that they have)."""
     matrices: ClassVar[Sequence[str]] = ()
     """Likewise matrices; they have ``gradient_interference/critic``."""
-    switches: ClassVar[Mapping[str, bool]] = {"labels": True}
-    """``labels``: every axes has a title or a label."""
 
     def context(self) -> FigureContext:
         return FigureContext()
-
-    @contextmanager
-    def forms(self) -> Iterator[Mapping[str, Study]]:
-        """Studies by what is special about each."""
-        with TemporaryDirectory() as folder:
-            yield studies.forms(Path(folder), metrics=self.metrics, matrices=self.matrices)
 
     @contextmanager
     def learning(self) -> Iterator[Study]:
@@ -61,35 +53,15 @@ class FigureSuite(ComponentSuite):
                     f"drawing {what} raises {type(error).__name__}: {error}"
                 ) from error
 
-    def pictures(self) -> list[Picture]:
-        """Its pictures of two groups of runs, not drawn to the end."""
-        with self.learning() as study:
-            return list(self.build().draw(study))
-
     def test_draws_what_runs_hold(self) -> None:
-        assert self.pictures(), (
+        from matplotlib.figure import Figure
+
+        with self.learning() as study:
+            pictures = list(self.build().draw(study))
+        assert pictures, (
             "it draws nothing of runs that hold all the usual; name the metrics and matrices "
             f"that it draws in 'metrics' and 'matrices' of {type(self).__name__}"
         )
-
-    def test_draws_runs_of_every_form(self) -> None:
-        with self.forms() as found:
-            for what, study in found.items():
-                self.drawn(study, what)
-
-    def test_draws_nothing_where_there_is_nothing(self) -> None:
-        with TemporaryDirectory() as folder:
-            for what, study in studies.nothing(Path(folder)).items():
-                pictures = self.drawn(study, what)
-                assert not pictures, (
-                    f"of {what} it draws {named(list(pictures))}: give no picture "
-                    "where the runs hold nothing to draw; the report says which figures are empty"
-                )
-
-    def test_pictures_say_what_they_are(self) -> None:
-        from matplotlib.figure import Figure
-
-        pictures = self.pictures()
         names = [picture.name for picture in pictures]
         assert len(set(names)) == len(names), f"two pictures have one name: {named(names)}"
         for picture in pictures:
@@ -98,20 +70,22 @@ class FigureSuite(ComponentSuite):
             )
             for field in ("section", "title", "caption"):
                 text = getattr(picture, field)
-                assert isinstance(text, str), f"'{field}' of '{picture.name}' is {text!r}"
-                assert text.strip(), f"'{field}' of '{picture.name}' is empty"
+                said = isinstance(text, str) and text.strip()
+                assert said, f"'{field}' of '{picture.name}' is {text!r}, not a text"
             assert isinstance(picture.figure, Figure), (
                 f"'figure' of '{picture.name}' is to be a matplotlib.figure.Figure"
             )
 
-    def test_axes_say_what_they_show(self) -> None:
-        self.require("labels")
-        for picture in self.pictures():
-            for axes in picture.figure.axes:
-                titles = (axes.get_title(loc=where) for where in ("left", "center", "right"))
-                said = [axes.get_xlabel(), axes.get_ylabel(), *titles]
-                assert any(text.strip() for text in said) or not axes.axison, (
-                    f"an axes of '{picture.name}' has neither label nor title"
+    def test_draws_runs_of_every_form(self) -> None:
+        with TemporaryDirectory() as folder:
+            more = {"metrics": self.metrics, "matrices": self.matrices}
+            for what, study in studies.forms(Path(folder), **more).items():
+                self.drawn(study, what)
+            for what, study in studies.nothing(Path(folder)).items():
+                pictures = self.drawn(study, what)
+                assert not pictures, (
+                    f"of {what} it draws {named(list(pictures))}: give no picture "
+                    "where the runs hold nothing to draw; the report says which figures are empty"
                 )
 
     def test_draws_the_same_bytes_again(self) -> None:
@@ -124,18 +98,13 @@ class FigureSuite(ComponentSuite):
                 "and show no time of day"
             )
 
-    def test_leaves_runs_as_they_are(self) -> None:
-        with self.learning() as study:
-            before = _numbers(study)
-            list(self.build().draw(study))
-            assert before == _numbers(study), "it writes into the runs' series: work on copies"
-
-    def test_leaves_no_figure_open(self) -> None:
+    def test_leaves_everything_as_it_is(self) -> None:
         import matplotlib
 
         with self.learning() as study:
-            settings, opened = dict(matplotlib.rcParams), _open()
+            numbers, settings, opened = _numbers(study), dict(matplotlib.rcParams), _open()
             list(self.build().draw(study))
+            assert numbers == _numbers(study), "it writes into the runs' series: work on copies"
             assert _open() == opened, (
                 "figures stay open in pyplot: make them with matplotlib.figure.Figure, or close "
                 "them with pyplot.close"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar
@@ -16,24 +16,12 @@ from unittest import mock
 import numpy as np
 
 from core.api.loggers import LoggerContext, RunInfo
-from plugins.testing.harness import sharing
+from plugins.testing.harness.sharing import shared
 from plugins.testing.suites.component import ComponentSuite
 
 SCALARS = {"loss/critic": 0.5, "eval/return": 12.0, "time/elapsed": 3.25}
 ODD = {"": 1.0, "a b": 1.0, "ä/ö": 1.0, "x" * 300: 1.0, "../up": 1.0, "a//b": 1.0, "%s{}": 1.0}
 NOT_FINITE = {"nan": math.nan, "inf": math.inf, "minus": -math.inf, "large": 1e300}
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run writes, and where nobody should."""
-
-    run: Path
-    elsewhere: Path
-
-    def strays(self) -> list[str]:
-        """Files that are not in the run's directory."""
-        return sorted(str(path.relative_to(self.elsewhere)) for path in _files(self.elsewhere))
 
 
 class LoggerSuite(ComponentSuite):
@@ -54,134 +42,100 @@ class LoggerSuite(ComponentSuite):
         return LoggerContext(RunInfo("a run", directory, config), resumed)
 
     @contextmanager
-    def place(self) -> Iterator[Place]:
-        """An empty run directory; the current one and the home directory are elsewhere."""
-        with TemporaryDirectory() as folder:
-            place = Place(Path(folder) / "a-run-s0", Path(folder) / "elsewhere")
-            for directory in (place.run, place.elsewhere):
+    def place(self) -> Iterator[Path]:
+        """An empty run directory. Where a local logger writes elsewhere meanwhile, or asks
+        another machine, that is a fault; the current and the home directory are others."""
+        with TemporaryDirectory() as folder, _no_network() as asked:
+            run, elsewhere = Path(folder) / "a-run-s0", Path(folder) / "elsewhere"
+            for directory in (run, elsewhere):
                 directory.mkdir()
-            homes = {"HOME": str(place.elsewhere), "XDG_CACHE_HOME": str(place.elsewhere)}
-            before = Path.cwd()
-            os.chdir(place.elsewhere)
-            try:
-                with mock.patch.dict(os.environ, homes):
-                    yield place
-            finally:
-                os.chdir(before)
+            homes = {"HOME": str(elsewhere), "XDG_CACHE_HOME": str(elsewhere)}
+            with contextlib.chdir(elsewhere), mock.patch.dict(os.environ, homes):
+                yield run
+            strays = [p for p in _files(Path(folder)) if not p.is_relative_to(run)]
+            assert not (self.capable("local") and [*strays, *asked]), (
+                f"it writes {', '.join(p.name for p in strays)} outside RunInfo.directory, or asks "
+                f"another machine ({asked}); if it is to, say capabilities = {{'local': False}}"
+            )
 
-    def logger(self, place: Place, *, resumed: bool = False) -> Any:
+    def logger(self, run: Path, *, resumed: bool = False) -> Any:
         """The component, built for this run."""
-        return self.found.build(self.made_options(), self.context_of(place.run, resumed=resumed))
+        return self.found.build(self.made_options(), self.context_of(run, resumed=resumed))
+
+    def assert_written(self, run: Path, more_than: int, what: str) -> None:
+        """A local logger has written more bytes than were there."""
+        assert not self.capable("local") or _bytes_in(run) > more_than, f"{what} wrote nothing"
 
     def test_builds_share_no_state(self) -> None:
         with self.place() as one, self.place() as two:
             first, second = self.logger(one), self.logger(two)
-            shared = list(sharing.shared(first, second))
-            first.close()
-            second.close()
-            assert not shared, f"two loggers share {', '.join(shared)}: make it in __init__"
+            found = list(shared(first, second))
+            assert not found, f"two loggers share {', '.join(found)}: make it in __init__"
+            for logger in (first, second):
+                _close(logger, "'close' before the first 'write' (a run may fail early)")
 
     def test_writes_scalars(self) -> None:
-        with self.place() as place:
-            logger, given = self.logger(place), dict(SCALARS)
+        with self.place() as run:
+            logger, given = self.logger(run), dict(SCALARS)
             for step in (0, 10, 10, 20):
                 logger.write(step, given)
             logger.write(30, {})
             logger.close()
+            _close(logger, "the second 'close'")
             assert given == SCALARS, "'write' changed the scalars, which other loggers get too"
-            if self.capable("local"):
-                assert list(_files(place.run)), "after 'close' nothing was written for the run"
+            self.assert_written(run, 0, "'write'")
 
     def test_takes_videos(self) -> None:
         self.require("video")
-        with self.place() as place:
-            path = place.run / "videos" / "0000000010.mp4"
+        with self.place() as run:
+            path = run / "videos" / "0000000010.mp4"
             _video(path)
-            size, before = path.stat().st_size, _bytes_in(place.run)
-            logger = self.logger(place)
-            logger.write(10, SCALARS)
+            film, before = path.read_bytes(), _bytes_in(run)
+            logger = self.logger(run)
             logger.video(10, path)
             logger.close()
-            assert path.exists(), "'video' took the file away, which is the run's"
-            assert path.stat().st_size == size, "'video' changed the file, which is the run's"
-            if self.capable("local"):
-                assert _bytes_in(place.run) > before, "'video' wrote nothing"
-
-    def test_closing_twice_is_allowed(self) -> None:
-        with self.place() as place:
-            logger = self.logger(place)
-            logger.write(1, SCALARS)
-            logger.close()
-            try:
-                logger.close()
-            except Exception as error:
-                raise AssertionError(
-                    f"the second 'close' raises {error!r}: let it do nothing"
-                ) from error
-
-    def test_closing_before_anything_is_allowed(self) -> None:
-        with self.place() as place:
-            try:
-                self.logger(place).close()
-            except Exception as error:
-                raise AssertionError(
-                    f"'close' before the first 'write' raises {error!r}: a run may fail early"
-                ) from error
+            kept = path.exists() and path.read_bytes() == film
+            assert kept, "'video' took the file away or changed it; it is the run's"
+            self.assert_written(run, before, "'video'")
 
     def test_a_resumed_run_goes_on(self) -> None:
         self.require("resumes")
-        with self.place() as place:
-            first = self.logger(place)
+        with self.place() as run:
+            first = self.logger(run)
             for step in (10, 20, 30, 40):
                 first.write(step, SCALARS)
             first.close()
-            before = {path: path.stat().st_size for path in _files(place.run)}
-            second = self.logger(place, resumed=True)
-            # from the checkpoint at 20 on
-            for step in (30, 40, 50):
+            before = {path: path.stat().st_size for path in _files(run)}
+            second = self.logger(run, resumed=True)
+            for step in (30, 40, 50):  # from the checkpoint at 20 on
                 second.write(step, SCALARS)
             second.close()
             for path, size in before.items():
-                kept = path.exists() and path.stat().st_size >= size
-                assert kept, (
+                assert path.exists() and path.stat().st_size >= size, (  # noqa: PT018
                     f"a resumed run (LoggerContext.resumed) lost {path.name} of its earlier part: "
                     "append, or write another file"
                 )
-            if self.capable("local"):
-                assert _bytes_in(place.run) > sum(before.values()), (
-                    "a resumed run writes nothing more"
-                )
+            self.assert_written(run, sum(before.values()), "a resumed run")
 
     def test_takes_whatever_is_logged(self) -> None:
-        for what, scalars in (("names", ODD), ("numbers", NOT_FINITE)):
-            with self.place() as place:
-                logger = self.logger(place)
-                for name, value in scalars.items():
-                    try:
-                        logger.write(10, {name: value})
-                    except Exception as error:
-                        raise AssertionError(
-                            f"it raises {error!r} for odd {what}, here {name[:20]!r}: {value}; it "
-                            "would be left out for the rest of the run: skip or rename them"
-                        ) from error
-                logger.close()
-                if self.capable("local"):
-                    assert not place.strays(), f"odd {what} led to {place.strays()[0]}"
-
-    def test_writes_under_the_run_directory_only(self) -> None:
-        self.require("local")
-        with self.place() as place, _no_network() as asked:
-            logger = self.logger(place)
-            logger.write(10, SCALARS)
+        with self.place() as run:
+            logger = self.logger(run)
+            for name, value in {**ODD, **NOT_FINITE}.items():
+                try:
+                    logger.write(10, {name: value})
+                except Exception as error:
+                    raise AssertionError(
+                        f"it raises {error!r} for {name[:20]!r}: {value}; it would be left out "
+                        "for the rest of the run: skip or rename what it cannot take"
+                    ) from error
             logger.close()
-            assert not place.strays(), (
-                f"it writes {place.strays()[0]} outside RunInfo.directory; write there, or say "
-                "capabilities = {'local': False}"
-            )
-            assert not asked, (
-                f"it asks another machine ({asked[0]}); say capabilities = {{'local': False}} if "
-                "that is what it is for"
-            )
+
+
+def _close(logger: Any, which: str) -> None:
+    try:
+        logger.close()
+    except Exception as error:
+        raise AssertionError(f"{which} raises {error!r}: let it do nothing") from error
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
 from core.agent.masks import MaskSet
 from core.agent.networks import MaskedNetworks
+from core.agent.randomness import seed_everything
 from core.api.environments import EnvironmentSpec
 from core.api.errors import UserError
 from core.api.execution import ExecutionContext
-from core.api.losses import Fusable, Inspectable, LossContext, Phase
+from core.api.losses import Inspectable, LossContext
 from core.api.networks import NetworkContext
-from plugins.testing.harness import agents, learned
+from plugins.testing.harness import agents
 from plugins.testing.harness import catalogue as offered
 from plugins.testing.harness.agents import TinyRun
-from plugins.testing.harness.host_reads import host_reads
+from plugins.testing.harness.snapshots import differences, flat, named, through_a_file
+from plugins.testing.harness.watching import host_reads
 from plugins.testing.suites.component import ComponentSuite
+
+if TYPE_CHECKING:
+    from tensordict import TensorDictBase
+
+    from core.api.losses import AnalysisBatch
 
 UPDATES = 50
 
@@ -27,12 +34,9 @@ class LossSuite(ComponentSuite):
     """Checks of an algorithm, in a tiny agent that learns from made-up transitions."""
 
     kind = "losses"
-    switches: ClassVar[Mapping[str, bool]] = {
-        "learns": True,
-        "confined": True,
-        "masks": True,
-        "host_free": True,
-    }
+    switches: ClassVar[Mapping[str, bool]] = dict.fromkeys(
+        ("learns", "confined", "masks", "host_free"), True
+    )
     """``learns``: what ``falling`` names falls on a fixed batch. ``confined``: continuous actions
     lie in [-1, 1]. ``masks``: its networks can be pruned. ``host_free``: an update reads no number
     on the host, on a CPU either."""
@@ -70,57 +74,36 @@ class LossSuite(ComponentSuite):
         try:
             return TinyRun(self.plugins, values, self.environment, fuse=fuse)
         except UserError as error:
-            raise AssertionError(
-                f"{error}\nno agent can be made with it; choose another 'agent', 'spec' or 'nodes'"
-            ) from None
+            told = "no agent can be made with it; choose another 'agent', 'spec' or 'nodes'"
+            raise AssertionError(f"{error}\n{told}") from None
 
     # --- phases -------------------------------------------------------------------------
 
-    def test_phases_have_names_of_their_own(self) -> None:
-        phases = self.run().loss.phases
-        names = [phase.name for phase in phases]
-        assert names, "a loss without phases learns nothing: list them in 'phases'"
-        assert all(isinstance(phase, Phase) for phase in phases), "phases are core.api.Phase"
-        assert len(set(names)) == len(names), f"two phases have one name: {', '.join(names)}"
-
-    def test_phases_move_parts_of_the_loss(self) -> None:
+    def test_every_parameter_is_moved_by_one_phase(self) -> None:
         run = self.run()
-        own = {id(module) for module in run.loss.modules()}
+        own, names = {id(module) for module in run.loss.modules()}, []
         for phase in run.loss.phases:
+            assert phase.name not in names, f"two phases have one name: {phase.name}"
+            names.append(phase.name)
             for module in phase.modules:
                 assert id(module) in own, (
                     f"phase '{phase.name}' moves a {type(module).__name__} that is not the loss's: "
                     "assign it to an attribute of the loss, or checkpoints lack it"
                 )
-                assert any(p.requires_grad for p in module.parameters()), (
-                    f"phase '{phase.name}' is to move a {type(module).__name__} without parameters"
-                )
-
-    def test_every_parameter_is_moved_by_one_phase(self) -> None:
-        run = self.run()
-        moved = [id(p) for step in run.agent.learner.steps for p in step.parameters]
-        twice = {p for p in moved if moved.count(p) > 1}
-        named = {id(p): name for name, p in run.loss.named_parameters()}
-        assert not twice, f"two phases move {', '.join(named[p] for p in twice)}"
-        targets = {id(p) for target in learned.targets(run) for p in target.parameters()}
-        idle = [
-            name
-            for name, p in run.loss.named_parameters()
-            if p.requires_grad and id(p) not in {*moved, *targets}
-        ]
+        parameters = dict(run.loss.named_parameters())
+        before, steps = flat(parameters), run.agent.learner.steps
+        moved = [id(p) for step in steps for p in step.parameters]
+        twice = [name for name, p in parameters.items() if moved.count(id(p)) > 1]
+        assert not twice, f"two phases move {named(twice)}"
+        idle = [n for n, p in parameters.items() if p.requires_grad and id(p) not in moved]
         assert not idle, (
-            f"no phase moves {', '.join(idle)}: add them to a phase's modules, or, for a target, "
+            f"no phase moves {named(idle)}: add them to a phase's modules, or, for a target, "
             "call requires_grad_(False)"
         )
-
-    def test_every_phase_moves_its_parameters(self) -> None:
-        run = self.run()
-        before = {n: p.detach().clone() for n, p in run.loss.named_parameters()}
         run.advance(5)
-        names = {id(p): name for name, p in run.loss.named_parameters()}
-        for step in run.agent.learner.steps:
-            moved = [not torch.equal(p.detach(), before[names[id(p)]]) for p in step.parameters]
-            assert not moved or any(moved), (
+        changed = {id(parameters[name]) for name in differences(before, parameters)}
+        for step in steps:
+            assert not step.parameters or {id(p) for p in step.parameters} & changed, (
                 f"five updates leave the parameters of phase '{step.phase.name}' as they were: "
                 "does its objective depend on them?"
             )
@@ -130,12 +113,11 @@ class LossSuite(ComponentSuite):
         run = self.run()
         batch = run.batch(0)
         phases = [step.phase.name for step in run.agent.learner.steps if step.parameters]
+        before = _objectives(run, batch)
+        run.advance(UPDATES, batch)
+        after = _objectives(run, batch)
         for name in self.falling or phases[-1:]:
             assert name in phases, f"'falling' names '{name}'; phases are {', '.join(phases)}"
-        before = learned.objectives(run, batch)
-        run.advance(UPDATES, batch)
-        after = learned.objectives(run, batch)
-        for name in self.falling or phases[-1:]:
             assert after[name] < before[name], (
                 f"'{name}' went from {before[name]:.4g} to {after[name]:.4g} in {UPDATES} updates "
                 "on one batch: is a sign wrong? Name the phases that are to fall in 'falling', or "
@@ -149,11 +131,9 @@ class LossSuite(ComponentSuite):
             batch = run.batch(0)
             following = batch["next"]
             following["observation"] = run.batch(step)["next", "observation"]
-            for flag in ("done", "terminated"):
-                following[flag] = torch.ones_like(following[flag])
-            following["truncated"] = torch.zeros_like(following["truncated"])
-            following["discount"] = torch.zeros_like(following["discount"])
-            found.append(learned.objectives(run, batch))
+            for key, value in (("done", 1), ("terminated", 1), ("truncated", 0), ("discount", 0)):
+                following[key] = torch.full_like(following[key], value)
+            found.append(_objectives(run, batch))
         assert found[0] == found[1], (
             "where all transitions are terminations (discount 0), objectives depend on what "
             "follows: multiply what is bootstrapped by batch['next', 'discount']"
@@ -161,34 +141,24 @@ class LossSuite(ComponentSuite):
 
     def test_says_how_rewards_are_summed(self) -> None:
         returns = self.run().loss.returns
-        assert 0 <= returns.gamma <= 1, f"returns.gamma is {returns.gamma}, not in [0, 1]"
-        assert returns.n_step >= 1, f"returns.n_step is {returns.n_step}, less than 1"
-        needs = self.found.needs
-        stated = needs(self.made_options()) if callable(needs) else needs
-        assert returns.n_step == 1 or "n-step returns" in stated, (
+        right = 0 <= returns.gamma <= 1 and returns.n_step >= 1
+        assert right, f"'returns' is to have gamma in [0, 1] and n_step from 1 on, got {returns}"
+        assert returns.n_step == 1 or "n-step returns" in self.needs, (
             "with n_step above 1 the loss needs 'n-step returns': say so in 'needs'"
         )
 
-    def test_metrics_are_finite_scalars(self) -> None:
+    def test_an_update_gives_scalars_and_leaves_its_batch(self) -> None:
         run = self.run()
         for step in range(3):
-            for name, value in run.agent.learner.step(run.batch(step)).items():
+            batch = run.batch(step)
+            before = flat(batch.to_dict())
+            for name, value in run.agent.learner.step(batch).items():
                 scalar = isinstance(value, torch.Tensor) and value.dim() == 0
                 assert scalar, f"metric '{name}' is to be a 0-d tensor, got {value!r:.60}"
                 assert not value.requires_grad, f"metric '{name}' has a graph: detach it"
                 assert bool(value.isfinite()), f"metric '{name}' is {value.item()}"
-
-    def test_batches_stay_as_they_are(self) -> None:
-        run = self.run()
-        for step in range(2):
-            batch = run.batch(step)
-            before = batch.clone()
-            run.agent.learner.step(batch)
-            changed = learned.differences(before, batch)
-            assert not changed, (
-                f"an update writes into its batch ({', '.join(changed)}), which the data source "
-                "still holds: make new tensors"
-            )
+            changed = differences(before, batch.to_dict())
+            assert not changed, f"an update writes into its batch ({named(changed)}): copy it"
 
     def test_reads_nothing_on_the_host(self) -> None:
         self.require("host_free")
@@ -212,36 +182,24 @@ class LossSuite(ComponentSuite):
     def test_acts(self) -> None:
         run, spec = self.run(), self.environment
         shape = () if spec.discrete else (spec.action,)
-        for count in (1, 5):
-            for explore in (True, False):
-                seen = agents.observations(spec, count, seed=1)
-                run.loss.observe(seen[: run.config.count], torch.ones(run.config.count).bool())
-                action = run.loss.act(seen, explore=explore)
-                assert action.shape == (count, *shape), (
-                    f"act() answers {list(action.shape)} for {count} observations; it is to be "
-                    f"{[count, *shape]}"
-                )
-                wanted = torch.int64 if spec.discrete else torch.float32
-                assert action.dtype is wanted, f"actions are {action.dtype}, not {wanted}"
-                assert not action.requires_grad, "act() leaves a graph: put it in torch.no_grad()"
-                self._assert_in_range(action)
-
-    def _assert_in_range(self, action: torch.Tensor) -> None:
-        low, high = float(action.min()), float(action.max())
-        if self.environment.discrete:
-            fits = low >= 0 and high < self.environment.action
-            assert fits, f"actions are to be among 0 to {self.environment.action - 1}"
-        elif self.capable("confined"):
-            assert -1 <= low <= high <= 1, (
-                f"actions reach from {low:.3g} to {high:.3g}, not in [-1, 1]; if the environment "
-                "is to clip them, say capabilities = {'confined': False}"
+        dtype = torch.int64 if spec.discrete else torch.float32
+        low, high = (0, spec.action - 1) if spec.discrete else (-1, 1)
+        for count, explore in ((1, True), (1, False), (5, True), (5, False)):
+            seen = agents.observations(spec, count, seed=1)
+            run.loss.observe(seen[: run.config.count], torch.ones(run.config.count).bool())
+            action = run.loss.act(seen, explore=explore)
+            assert (action.shape, action.dtype) == ((count, *shape), dtype), (
+                f"act() answers {list(action.shape)} {action.dtype} for {count} observations; it "
+                f"is to be {[count, *shape]} {dtype}"
             )
-
-    def test_acts_alike_without_exploring(self) -> None:
-        run = self.run()
-        seen = agents.observations(self.environment, 5, seed=1)
-        acts = [run.loss.act(seen, explore=False) for _ in range(2)]
-        assert torch.equal(*acts), "act(explore=False) draws: take the mean or the best action"
+            assert not action.requires_grad, "act() leaves a graph: put it in torch.no_grad()"
+            inside = low <= float(action.min()) <= float(action.max()) <= high
+            assert inside or not (spec.discrete or self.capable("confined")), (
+                f"actions are not in [{low}, {high}]; if the environment is to clip them, say "
+                "capabilities = {'confined': False}"
+            )
+            same = explore or torch.equal(action, run.loss.act(seen, explore=False))
+            assert same, "act(explore=False) draws: take the mean or the best action"
 
     # --- state --------------------------------------------------------------------------
 
@@ -249,36 +207,20 @@ class LossSuite(ComponentSuite):
         whole, first, second = (self.run(fuse=True) for _ in range(3))
         whole.advance(2 * 10)
         first.advance(10)
-        second.load_state_dict(learned.through_a_file(first.state_dict()))
+        second.load_state_dict(through_a_file(first.state_dict()))
         second.advance(10)
-        wrong = learned.differing_states(whole.state_dict(), second.state_dict())
+        wrong = differences(whole.state_dict(), second.state_dict())
         assert not wrong, (
             f"an agent that was saved, loaded into a new one and continued differs in "
-            f"{', '.join(wrong)}: hold all state as parameters, buffers or get_extra_state()"
+            f"{named(wrong)}: hold all state as parameters, buffers or get_extra_state()"
         )
 
-    def test_works_with_masks(self) -> None:
+    def test_removed_weights_stay_zero(self) -> None:
         self.require("masks")
-        masks = [{"name": "uniform", "sparsity": 0.5, "counted": "kernels"}]
         for backend in ("masked", "sparse"):
-            run = self.run(fuse=True, masks=masks, execution={"name": backend})
+            run = self.run(fuse=True, masks=agents.HALVED, execution={"name": backend})
             run.advance(10)
-            learned.assert_removed_stay_zero(run.agent)
-
-    def test_one_call_does_what_the_phases_do(self) -> None:
-        fused = self.run(fuse=True)
-        if (
-            not isinstance(fused.loss, Fusable)
-            or fused.agent.learner._run == fused.agent.learner.step
-        ):
-            self.skip("there is no fuse(), or it is not for this agent")
-        plain = self.run()
-        for run in (fused, plain):
-            run.advance(10)
-        wrong = learned.differing_states(
-            plain.loss.state_dict(), fused.loss.state_dict(), within=1e-4
-        )
-        assert not wrong, f"after ten updates by fuse() these differ: {', '.join(wrong)}"
+            agents.assert_removed_stay_zero(run.agent)
 
     # --- inspection ---------------------------------------------------------------------
 
@@ -289,10 +231,48 @@ class LossSuite(ComponentSuite):
         inspectable = isinstance(run.loss, Inspectable)
         assert inspectable, "it provides 'inspection' but lacks examine(), predict() or targets"
         run.advance(3)
-        before = learned.through_a_file(run.loss.state_dict())
-        batch = agents.transitions(self.environment, 6, 50, run.gamma)
-        found = run.loss.examine(batch)
-        wrong = learned.differing_states(before, run.loss.state_dict())
-        assert not wrong, f"examine() changes {', '.join(wrong)}, statistics included it must not"
-        problems = list(learned.examined_problems(run, found))
+        before = flat(run.loss.state_dict())
+        found = run.loss.examine(agents.transitions(self.environment, 6, 50, run.gamma))
+        wrong = differences(before, run.loss.state_dict())
+        assert not wrong, f"examine() changes {named(wrong)}, statistics included it must not"
+        problems = list(_examined_problems(run, found))
         assert not problems, "; ".join(problems)
+
+
+def _objectives(run: TinyRun, batch: TensorDictBase) -> dict[str, float]:
+    """Each phase's objective on a batch, the same draws every time, by name.
+
+    Of a phase with eligibility traces, the mean square of its TD errors. No weight is moved.
+    """
+    seed_everything(5)
+    shared = run.loss.prepare(batch)
+    found = {}
+    for phase in run.loss.phases:
+        objective, _ = phase.run(shared) if phase.modules else (None, {})
+        if objective is None:
+            continue
+        if phase.step is None:
+            found[phase.name] = float(objective.detach())
+        else:
+            found[phase.name] = float(phase.step(shared)["delta"].square().mean())
+    return found
+
+
+def _examined_problems(run: TinyRun, found: AnalysisBatch) -> Iterator[str]:
+    """What is wrong with what a loss shows of a batch."""
+    networks, rows = run.agent.parts.modules, len(found.observation)
+    yield from (f"examine() gives no '{n}'" for n in {"reward", "discount"} - {*found.batch})
+    for name, value in found.batch.items():
+        if value.requires_grad or value.shape[:1] != (rows,):
+            yield f"'{name}' of an examined batch has a graph, or is not [{rows}, ...]"
+    for role in {*found.inputs, *run.loss.targets} - {*networks}:
+        yield f"'inputs' or 'targets' has '{role}', which is no network of the agent"
+    for role, network in networks.items():
+        network(*found.inputs[role])
+    values = run.loss.predict(found.batch)
+    if values.dim() != 2 or values.shape[1] != rows:
+        yield f"predict() answers {list(values.shape)}, not [members, {rows}]"
+        return
+    part = run.loss.predict({name: value[:2] for name, value in found.batch.items()})
+    if not torch.allclose(part, values[:, :2], atol=1e-5, rtol=1e-4):
+        yield "predict() of a slice of a batch is not a slice of its answer"

@@ -9,14 +9,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from core.agent.masks import MaskSet
 from core.agent.randomness import random_state, seed_everything
 from core.api.environments import EnvironmentSpec
-from core.api.errors import UserError
+from core.api.execution import ExecutionContext
 from core.api.networks import NetworkContext, Networks
-from plugins.testing.harness import agents, generators
-from plugins.testing.harness import made_up as made
-from plugins.testing.harness.host_reads import host_reads
+from plugins.testing.harness import agents
+from plugins.testing.harness import catalogue as offered
+from plugins.testing.harness.snapshots import differences, named
+from plugins.testing.harness.watching import drawn_from, host_reads
 from plugins.testing.suites.component import ComponentSuite
+
+ROWS, MEMBERS = 7, 3
+OUTPUTS = 13
+"""A number that no hidden layer has, so that a critic's heads are known by it."""
+HEADS = {"mean": 3, "log_std": 2}
+Modules = Mapping[str, nn.Module]
 
 
 class NetworkSuite(ComponentSuite):
@@ -27,8 +35,6 @@ class NetworkSuite(ComponentSuite):
     """``rows``: each observation is answered for itself, whatever else is in the batch."""
     specs: ClassVar[Sequence[EnvironmentSpec]] = (agents.STATES, EnvironmentSpec((3,), 1))
     """Environments that it is for."""
-    unfit: ClassVar[Sequence[EnvironmentSpec]] = ()
-    """Environments that it is to refuse with a ``UserError``."""
 
     # --- for the checks -----------------------------------------------------------------
 
@@ -42,127 +48,90 @@ class NetworkSuite(ComponentSuite):
     def modules(self, spec: EnvironmentSpec, seed: int = 0) -> dict[str, nn.Module]:
         """One of each network by role, after seeding torch's generator."""
         torch.manual_seed(seed)
-        return made.modules(self.networks(spec))
+        networks = self.networks(spec)
+        encoder = networks.encoder()
+        made = {} if encoder is None else {"encoder": encoder}
+        return {**made, "actor": networks.actor(HEADS), "critic": networks.critic(MEMBERS, OUTPUTS)}
 
-    def inputs(self, spec: EnvironmentSpec, modules: Mapping[str, nn.Module]) -> dict[str, Any]:
+    def inputs(self, spec: EnvironmentSpec, modules: Modules) -> dict[str, Any]:
         """What each network is called with, by role: normalised and encoded observations."""
-        return made.inputs(self.networks(spec), spec, modules)
+        seen = agents.observations(spec, ROWS, seed=1)
+        normaliser: Any = self.networks(spec).normaliser()
+        if normaliser is not None:
+            normaliser.update(seen)
+            seen = normaliser(seen)
+        with torch.no_grad():
+            features = modules["encoder"](seen) if "encoder" in modules else seen
+        action = torch.rand(ROWS, spec.action, generator=torch.Generator().manual_seed(2)) * 2 - 1
+        return {"encoder": (seen,), "actor": (features,), "critic": (features, action)}
 
-    def answers(self, spec: EnvironmentSpec, modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    def answers(self, spec: EnvironmentSpec, modules: Modules) -> dict[str, Tensor]:
         """What each network answers, as one tensor with the rows first."""
         inputs = self.inputs(spec, modules)
-        return {role: made.joined(role, net(*inputs[role])) for role, net in modules.items()}
+        return {role: _joined(role, net(*inputs[role])) for role, net in modules.items()}
 
     # --- shapes -------------------------------------------------------------------------
 
     def test_answers_have_the_right_shapes(self) -> None:
         for spec in self.specs:
             modules = self.modules(spec)
-            inputs = self.inputs(spec, modules)
-            features = inputs["actor"][0]
-            assert features.dim() == 2 or "encoder" not in modules, (
-                f"the encoder answers {list(features.shape)}; it is to be [B, features]"
-            )
-            for rows in (1, made.ROWS):
-                given = {role: [x[:rows] for x in inputs[role]] for role in modules}
-                heads = modules["actor"](*given["actor"])
-                found = [list(head.shape) for head in heads]
-                wanted = [[rows, size] for size in made.HEADS.values()]
-                assert isinstance(heads, tuple), "actor(heads) is to answer with a tuple"
-                assert found == wanted, f"the actor's heads {made.HEADS} have the shapes {found}"
-                values = modules["critic"](*given["critic"])
-                assert list(values.shape) == [made.MEMBERS, rows, made.OUTPUTS], (
-                    f"critic({made.MEMBERS}, {made.OUTPUTS}) answers {list(values.shape)} for B = "
-                    f"{rows}; it is to be [members, B, outputs]"
-                )
-            alone = self.networks(spec).critic(1, action=False)(features)
-            assert list(alone.shape) == [1, made.ROWS, 1], (
-                f"critic(1, action=False) takes features alone and answers [1, B, 1], got "
-                f"{list(alone.shape)}"
-            )
-
-    def test_is_made_on_the_cpu_in_float32(self) -> None:
-        for spec in self.specs:
-            for name, p in made.parameters(self.modules(spec)).items():
+            for name, p in _parameters(modules).items():
                 right = p.device.type == "cpu" and p.dtype is torch.float32
                 assert right, f"{name} is {p.dtype} on {p.device}; core moves it"
                 assert p.requires_grad, f"{name} does not ask for gradients: make it a buffer"
-
-    def test_refuses_other_environments(self) -> None:
-        if not self.unfit:
-            self.skip(f"{type(self).__name__}: list specs that it is not for in 'unfit'")
-        for spec in self.unfit:
-            try:
-                self.networks(spec)
-            except UserError:
-                continue
-            except Exception as error:
-                raise AssertionError(
-                    f"observations {spec.observation} raise {type(error).__name__} ({error}); "
-                    "raise core.api.UserError with what to choose instead"
-                ) from error
-            raise AssertionError(
-                f"observations {spec.observation} are accepted; raise core.api.UserError when built"
-            )
+            inputs = self.inputs(spec, modules)
+            features, action = inputs["critic"]
+            flat = features.dim() == 2 or "encoder" not in modules
+            assert flat, f"the encoder answers {list(features.shape)}, not [B, features]"
+            for rows in (1, ROWS):
+                heads = modules["actor"](features[:rows])
+                wanted = [[rows, size] for size in HEADS.values()]
+                assert isinstance(heads, tuple), "actor(heads) is to answer with a tuple"
+                found = [list(head.shape) for head in heads]
+                assert found == wanted, f"the actor's heads {HEADS} have the shapes {found}"
+                values = modules["critic"](features[:rows], action[:rows])
+                assert list(values.shape) == [MEMBERS, rows, OUTPUTS], (
+                    f"critic({MEMBERS}, {OUTPUTS}) answers {list(values.shape)} for B = "
+                    f"{rows}; it is to be [members, B, outputs]"
+                )
+            alone = self.networks(spec).critic(1, action=False)(features)
+            right = list(alone.shape) == [1, ROWS, 1]
+            assert right, f"critic(1, action=False) answers {list(alone.shape)}, not [1, B, 1]"
 
     # --- initialisation -----------------------------------------------------------------
 
-    def test_same_seed_gives_same_weights(self) -> None:
+    def test_weights_follow_from_the_seed(self) -> None:
         for spec in self.specs:
-            first, second = made.weights(self.modules(spec, 3)), made.weights(self.modules(spec, 3))
-            other = [name for name in first if not torch.equal(first[name], second[name])]
-            assert not other, (
-                f"after the same torch.manual_seed these differ: {', '.join(other)}; draw from "
-                "torch's global generator alone"
-            )
-
-    def test_every_module_is_made_anew(self) -> None:
-        for spec in self.specs:
-            networks = self.networks(spec)
-            first, second = made.modules(networks), made.modules(networks)
-            for role, module in first.items():
-                mine = {id(p) for p in module.parameters()}
-                shared = [n for n, p in second[role].named_parameters() if id(p) in mine]
-                assert not shared, f"two calls share {', '.join(shared)}: make new layers each time"
-                drawn = made.weights({"": module}), made.weights({"": second[role]})
-                assert any(not torch.equal(drawn[0][n], drawn[1][n]) for n in drawn[0]), (
-                    f"two calls made the {role} with the same weights: draw them from torch's "
-                    "global generator, and do not seed it"
+            seed_everything(3)
+            before = random_state()
+            first = self.modules(spec, 3)
+            others = drawn_from({**before, "torch": torch.get_rng_state()})
+            assert not others, f"making networks drew from {others}; initialise by torch's alone"
+            again, other = (_parameters(self.modules(spec, seed)) for seed in (3, 4))
+            differ = differences(_parameters(first), again)
+            assert not differ, f"after the same torch.manual_seed these differ: {named(differ)}"
+            for role in first:
+                assert any(name.startswith(role) for name in differences(again, other)), (
+                    f"the {role}'s weights are the same after another torch.manual_seed: draw them "
+                    "from torch's global generator, and do not seed it"
                 )
-
-    def test_draws_from_torch_alone(self) -> None:
-        seed_everything(3)
-        before = random_state()
-        self.modules(self.specs[0])
-        others = generators.changed({**before, "torch": torch.get_rng_state()})
-        assert not others, f"making networks drew from {others}; initialise by torch's alone"
-
-    # --- the critic's members -----------------------------------------------------------
+            mine = {id(p) for p in _parameters(first).values()}
+            shared = [name for name, p in again.items() if id(p) in mine]
+            assert not shared, f"two calls share {named(shared)}: make new layers each time"
 
     def test_critics_differ(self) -> None:
         for spec in self.specs:
-            values = self.answers(spec, self.modules(spec))["critic"]
-            same = [
-                (i, j)
-                for i in range(made.MEMBERS)
-                for j in range(i)
-                if torch.equal(values[:, i], values[:, j])
-            ]
-            assert not same, f"members {same} of the critic answer alike: initialise each anew"
-
-    def test_critics_share_no_head(self) -> None:
-        for spec in self.specs:
             modules = self.modules(spec)
-            critic = modules["critic"]
-            sizes = {name: p.shape[0] for name, p in critic.named_parameters()}
-            values = critic(*self.inputs(spec, modules)["critic"])
+            values = modules["critic"](*self.inputs(spec, modules)["critic"])
+            sizes = {name: p.shape[0] for name, p in modules["critic"].named_parameters()}
             seen: set[str] = set()
-            for value in values:
-                moved = made.moved(value.sum(), critic)
-                shared = [n for n in moved & seen if sizes[n] == made.OUTPUTS]
-                assert not shared, (
-                    f"members of the critic share {', '.join(sorted(shared))}: give each a head"
-                )
+            for i, value in enumerate(values):
+                same = [j for j in range(i) if torch.equal(value, values[j])]
+                assert not same, f"members {i} and {same} answer alike: initialise each anew"
+                found = _gradients(value.sum(), modules["critic"]).items()
+                moved = {n for n, g in found if g is not None and bool(g.any())}
+                shared = [n for n in moved & seen if sizes[n] == OUTPUTS]
+                assert not shared, f"members of the critic share {named(shared)}: give each a head"
                 seen |= moved
 
     # --- learning -----------------------------------------------------------------------
@@ -171,11 +140,10 @@ class NetworkSuite(ComponentSuite):
         for spec in self.specs:
             modules = self.modules(spec)
             for role, answer in self.answers(spec, modules).items():
-                reached = made.reached(answer.sum(), modules[role])
-                lost = {n for n, _ in modules[role].named_parameters()} - reached
+                lost = [n for n, g in _gradients(answer.sum(), modules[role]).items() if g is None]
                 assert not lost, (
-                    f"nothing that the {role} answers depends on {', '.join(sorted(lost))}: leave "
-                    "them out, or do not detach"
+                    f"nothing that the {role} answers depends on {named(lost)}: leave them out, or "
+                    "do not detach"
                 )
 
     def test_rows_are_independent(self) -> None:
@@ -184,10 +152,10 @@ class NetworkSuite(ComponentSuite):
             modules = self.modules(spec)
             inputs = self.inputs(spec, modules)
             for role, whole in self.answers(spec, modules).items():
-                for row in range(made.ROWS):
-                    given = [x[row : row + 1] for x in inputs[role]]
-                    alone = made.joined(role, modules[role](*given))
-                    assert torch.allclose(alone, whole[row : row + 1], atol=1e-4, rtol=1e-4), (
+                for row in (0, ROWS - 1):
+                    alone = modules[role](*(x[row : row + 1] for x in inputs[role]))
+                    wanted = whole[row : row + 1]
+                    assert torch.allclose(_joined(role, alone), wanted, atol=1e-4, rtol=1e-4), (
                         f"the {role} answers otherwise for a row in a batch than alone (is there a "
                         "batch norm?); if that is meant, say capabilities = {'rows': False}"
                     )
@@ -208,92 +176,88 @@ class NetworkSuite(ComponentSuite):
 
     def test_copies_are_independent(self) -> None:
         for spec in self.specs:
-            modules = self.modules(spec)
-            copied = copy.deepcopy(modules)
-            before = self.answers(spec, modules)
-            assert made.equal(before, self.answers(spec, copied)), "a deepcopy answers otherwise"
-            with torch.no_grad():
-                for parameter in (p for module in copied.values() for p in module.parameters()):
-                    parameter.add_(1.0)
-            assert made.equal(before, self.answers(spec, modules)), (
-                "changing a deepcopy changes the original: a target network could not be made"
-            )
-
-    def test_weights_can_be_saved_and_loaded(self) -> None:
-        for spec in self.specs:
-            first, second = self.modules(spec, 1), self.modules(spec, 2)
-            for role, module in first.items():
-                second[role].load_state_dict(module.state_dict())
-            assert made.equal(self.answers(spec, first), self.answers(spec, second)), (
+            modules, loaded = self.modules(spec, 1), self.modules(spec, 2)
+            copied, before = copy.deepcopy(modules), self.answers(spec, modules)
+            same = not differences(before, self.answers(spec, copied))
+            assert same, "a deepcopy answers otherwise"
+            for role, module in modules.items():
+                loaded[role].load_state_dict(module.state_dict())
+            assert not differences(before, self.answers(spec, loaded)), (
                 "with the state_dict of another they answer otherwise: hold every tensor as a "
                 "parameter or a buffer"
             )
+            with torch.no_grad():
+                for parameter in _parameters(copied).values():
+                    parameter.add_(1.0)
+            assert not differences(before, self.answers(spec, modules)), (
+                "changing a deepcopy changes the original: a target network could not be made"
+            )
 
     def test_masks_can_be_put_in_force(self) -> None:
+        told = "call an nn.Linear rather than use its weight, which a backend may store otherwise"
         for spec in self.specs:
-            modules = self.modules(spec)
-            answers = {}
-            for backend, attached in made.attached(modules).items():
+            answers = []
+            for backend, attached in _attached(self.modules(spec)).items():
                 try:
-                    answers[backend] = self.answers(spec, attached)
+                    answers.append(self.answers(spec, attached))
                 except Exception as error:
-                    raise AssertionError(
-                        f"under the backend '{backend}': {error}. Call an nn.Linear rather than "
-                        "use its weight, which a backend may store otherwise"
-                    ) from error
-            pairs = [(answers["masked"][role], answers["sparse"][role]) for role in modules]
-            assert all(torch.allclose(*pair, atol=1e-4, rtol=1e-4) for pair in pairs), (
-                "under the backend 'sparse' it answers otherwise than under 'masked': call an "
-                "nn.Linear rather than use its weight"
-            )
-
-    # --- observations and features ------------------------------------------------------
+                    raise AssertionError(f"under '{backend}': {error}; {told}") from error
+            other = differences(answers[0], answers[1], within=1e-4)
+            assert not other, f"under 'sparse' the {named(other)} answers otherwise; {told}"
 
     def test_normaliser_keeps_statistics(self) -> None:
-        for spec in self._normalised():
-            made_one = self.networks(spec).normaliser()
-            assert isinstance(made_one, nn.Module), "normaliser() is to answer with an nn.Module"
-            normaliser: Any = made_one
-            for step in range(5):
-                normaliser.update(agents.observations(spec, 4, seed=step))
-            state = copy.deepcopy(normaliser.state_dict())
-            seen = agents.observations(spec, made.ROWS, seed=9)
-            once = normaliser(seen)
-            assert once.shape == seen.shape, f"it makes {list(seen.shape)} {list(once.shape)}"
-            kept = all(torch.equal(state[n], value) for n, value in normaliser.state_dict().items())
-            assert kept, "calling the normaliser changes its statistics; only update() may"
-            again: Any = self.networks(spec).normaliser()
-            again.load_state_dict(state)
-            assert torch.equal(again(seen), once), (
-                "its statistics are not all in its state_dict: hold them as buffers"
-            )
-            normaliser.update(seen)
-            assert not torch.equal(normaliser(seen), once), "update() changes nothing"
-            trained = [name for name, p in normaliser.named_parameters() if p.requires_grad]
-            assert not trained, f"statistics are not trained: make {', '.join(trained)} buffers"
-
-    def test_features_are_where_they_are_said_to_be(self) -> None:
-        if "features" not in self.found.provides:
-            self.skip("it does not provide 'features'")
         for spec in self.specs:
-            modules = self.modules(spec)
-            names = {role: dict(modules[role].named_modules()) for role in ("actor", "critic")}
-            wanted = {
-                "actor": ["trunk", *(f"heads.{head}" for head in made.HEADS)],
-                "critic": [
-                    f"members.{m}.{part}" for m in range(made.MEMBERS) for part in ("trunk", "head")
-                ],
-            }
-            for role, parts in wanted.items():
-                missing = [part for part in parts if part not in names[role]]
-                assert not missing, (
-                    f"it provides 'features', but its {role} has no submodule {', '.join(missing)}"
-                )
+            normaliser, again = (self.networks(spec).normaliser() for _ in range(2))
+            if normaliser is None or again is None:
+                self.skip("observations are used raw")
+            own: Any = normaliser
+            for step in range(5):
+                own.update(agents.observations(spec, 4, seed=step))
+            state, seen = copy.deepcopy(own.state_dict()), agents.observations(spec, ROWS, seed=9)
+            once = own(seen)
+            assert once.shape == seen.shape, f"it makes {list(seen.shape)} {list(once.shape)}"
+            kept = not differences(state, own.state_dict())
+            assert kept, "calling the normaliser changes its statistics; only update() may"
+            loaded: Any = again
+            loaded.load_state_dict(state)
+            whole = torch.equal(loaded(seen), once)
+            assert whole, "its statistics are not all in its state_dict: hold them as buffers"
+            own.update(seen)
+            assert not torch.equal(own(seen), once), "update() changes nothing"
 
-    # --- helpers ------------------------------------------------------------------------
 
-    def _normalised(self) -> list[EnvironmentSpec]:
-        found = [spec for spec in self.specs if self.networks(spec).normaliser() is not None]
-        if not found:
-            self.skip("observations are used raw")
-        return found
+def _joined(role: str, answer: Any) -> Tensor:
+    """``[B, ...]``: heads side by side, members behind the rows."""
+    if role == "actor":
+        return torch.cat(answer, -1)
+    whole: Tensor = answer.transpose(0, 1) if role == "critic" else answer
+    return whole
+
+
+def _gradients(answer: Tensor, module: nn.Module) -> dict[str, Tensor | None]:
+    """By parameter; None where the answer does not depend on it."""
+    own = dict(module.named_parameters())
+    found = torch.autograd.grad(answer, list(own.values()), allow_unused=True, retain_graph=True)
+    return dict(zip(own, found, strict=True))
+
+
+def _parameters(modules: Modules) -> dict[str, nn.Parameter]:
+    """Every parameter, by role and name."""
+    return {f"{r}.{n}": p for r, m in modules.items() for n, p in m.named_parameters()}
+
+
+def _attached(modules: Modules) -> dict[str, dict[str, nn.Module]]:
+    """Copies of the networks by backend, with the same masks in force."""
+    plugins, masks = offered.built_ins(), MaskSet(0)
+    options = {"sparsity": 0.4, "counted": "kernels"}
+    scheme = offered.build(plugins, "masks", "uniform", options, None)
+    drawn = {role: masks.draw(role, module, scheme) for role, module in modules.items()}
+    found: dict[str, dict[str, nn.Module]] = {}
+    for backend in ("masked", "sparse"):
+        context = ExecutionContext(agents.CPU, ROWS)
+        execution = offered.build(plugins, "execution", backend, {}, context)
+        found[backend] = {
+            role: execution.attach(copy.deepcopy(module), drawn[role], role)
+            for role, module in modules.items()
+        }
+    return found

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from core.api.optimizers import Averaging, OptimizerContext
-from plugins.testing.harness import agents, learned
+from core.api.optimizers import OptimizerContext, Refreshable
+from plugins.testing.harness import agents
 from plugins.testing.harness.agents import TinyRun
-from plugins.testing.harness.host_reads import host_reads
-from plugins.testing.harness.stepping import SHAPES, Stepper
+from plugins.testing.harness.snapshots import differences, through_a_file
+from plugins.testing.harness.watching import host_reads
 from plugins.testing.suites.component import ComponentSuite
 
-STEPS = 50
+STEPS = 30
+SHAPES = ((5, 4), (5,), (3, 5))
+"""Of a weight, a bias and another weight."""
 
 
 class OptimizerSuite(ComponentSuite):
@@ -43,68 +46,44 @@ class OptimizerSuite(ComponentSuite):
         """Whether it is for phases with eligibility traces."""
         return "eligibility traces" in self.found.provides
 
-    def stepper(self, **overrides: Any) -> Stepper:
-        """A fresh optimizer with weights of its own."""
-        return Stepper(self.build(), self.traces, {**self.overrides, **overrides})
-
-    def zeros(self) -> list[Tensor]:
-        """Gradients ``[1, *shape]``."""
-        return [torch.zeros(1, *shape) for shape in SHAPES]
+    def stepper(self, steps: int = 0, **overrides: Any) -> Stepper:
+        """A fresh optimizer with weights of its own, after so many steps."""
+        made = Stepper(self.build(), self.traces, {**self.overrides, **overrides})
+        for _ in range(steps):
+            made.step()
+        return made
 
     # --- stepping -----------------------------------------------------------------------
 
-    def test_makes_a_torch_optimizer_of_the_weights(self) -> None:
-        stepper = self.stepper()
-        kind = type(stepper.optimizer)
-        assert isinstance(stepper.optimizer, torch.optim.Optimizer), (
-            f"the factory makes a {kind.__name__}; derive it from torch.optim.Optimizer"
-        )
+    def test_moves_the_weights_that_it_was_given(self) -> None:
+        stepper, still = self.stepper(), self.stepper(lr=0.0)
+        kind, before = type(stepper.optimizer).__name__, stepper.values()
+        right = isinstance(stepper.optimizer, torch.optim.Optimizer)
+        assert right, f"the factory makes a {kind}; derive it from torch.optim.Optimizer"
         moved = {id(p) for group in stepper.optimizer.param_groups for p in group["params"]}
-        assert moved == {id(weight) for weight in stepper.weights}, (
-            "its param_groups are not the parameters that it was given"
-        )
-
-    def test_goes_against_the_gradient(self) -> None:
-        self.require("descends")
-        stepper = self.stepper()
-        before, gradients = stepper.values(), stepper.gradients()
+        own = moved == {id(weight) for weight in stepper.weights}
+        assert own, "its param_groups are not the parameters that it was given"
+        gradients = stepper.gradients()
         stepper.step(gradients)
+        still.step()
+        assert not differences(before, still.values()), (
+            "with {'lr': 0.0} fixed by the phase the weights move: let 'overrides' win over options"
+        )
         pairs = zip(stepper.values(), before, gradients, strict=True)
         along = sum(float(((after - old) * g[0]).sum()) for after, old, g in pairs)
-        assert along < 0, (
+        assert along < 0 or not self.capable("descends"), (
             "a step goes along the gradient of the objective (it is minimised) or nowhere; turn "
             "the sign, or say capabilities = {'descends': False}"
         )
 
-    def test_takes_the_learning_rate_of_a_phase(self) -> None:
-        still, moving = self.stepper(lr=0.0), self.stepper()
-        before = still.values()
-        for stepper in (still, moving):
-            stepper.step()
-        assert _equal(before, still.values()), (
-            "with {'lr': 0.0} fixed by the phase the weights move: let 'overrides' win over options"
-        )
-        assert not _equal(before, moving.values()), (
-            "one phase's overrides count for another's optimizer, or no step moves anything"
-        )
-
-    def test_steps_alike_from_the_same_state(self) -> None:
-        first, second = self.stepper(), self.stepper()
-        for stepper in (first, second):
-            for _ in range(5):
-                stepper.step()
-        assert _equal(first.values(), second.values()), "two runs of the same steps differ"
-
     def test_reads_nothing_on_the_host(self) -> None:
         self.require("host_free")
-        stepper = self.stepper()
-        stepper.step()
+        stepper = self.stepper(1)
         with host_reads() as found:
             stepper.step()
         assert not found, (
             f"a step reads numbers on the host ({', '.join(found)}), which waits for a GPU: keep "
-            "to tensors, or, where it does so on a CPU alone, say "
-            "capabilities = {'host_free': False}"
+            "to tensors, or, where it does so on a CPU alone, say {'host_free': False}"
         )
 
     # --- removed weights ----------------------------------------------------------------
@@ -126,137 +105,151 @@ class OptimizerSuite(ComponentSuite):
         for index, name, value in stepper.slots():
             shape = stepper.weights[index].shape
             like = value.shape[-len(shape) :] == shape
-            assert not like or not bool(value[..., removed[index]].any()), (
-                f"'{name}' is not zero where weights are removed"
-            )
-
-    def test_state_has_the_shape_of_the_weights(self) -> None:
-        stepper = self.stepper()
-        stepper.step()
-        for index, name, value in stepper.slots():
-            shape = stepper.weights[index].shape
-            assert value.dim() == 0 or value.shape[-len(shape) :] == shape, (
+            assert value.dim() == 0 or like, (
                 f"state '{name}' of a weight {list(shape)} is {list(value.shape)}: make it "
                 "[..., *weight.shape], or a number, so that it can follow a mask that changes"
             )
+            zero = not like or not bool(value[..., removed[index]].any())
+            assert zero, f"'{name}' is not zero where weights are removed"
 
     def test_removed_weights_stay_zero_in_an_agent(self) -> None:
+        mode = "streaming" if self.traces else "replay"
+        optimizer = {"name": self.component, **self.options}
         for backend in ("masked", "sparse"):
-            run = self._agent(backend)
+            more = {"masks": agents.HALVED, "execution": {"name": backend}}
+            values = agents.preset(mode, optimizer=optimizer, **more)
+            run = TinyRun(self.plugins, values, agents.STATES)
             run.advance(STEPS)
-            learned.assert_removed_stay_zero(run.agent)
+            agents.assert_removed_stay_zero(run.agent)
 
     # --- state --------------------------------------------------------------------------
 
     def test_goes_on_alike_from_a_checkpoint(self) -> None:
-        whole, first, second = (self.stepper() for _ in range(3))
-        for _ in range(6):
-            whole.step()
-        for _ in range(3):
-            first.step()
-        second.load(learned.through_a_file(first.state()))
+        whole, again = self.stepper(6), self.stepper(6)
+        same = not differences(whole.values(), again.values())
+        assert same, "two runs of the same steps differ"
+        first, second = self.stepper(3), self.stepper()
+        second.load(through_a_file(first.state()))
         second.steps = first.steps
         for _ in range(3):
             second.step()
-        assert _equal(whole.values(), second.values()), (
+        assert not differences(whole.values(), second.values()), (
             "saved, loaded into a new optimizer and continued it steps otherwise: keep everything "
             "in self.state, by parameter, or in param_groups"
         )
 
     def test_lets_its_memory_be_replaced(self) -> None:
-        whole, moved = self.stepper(), self.stepper()
-        for _ in range(3):
-            whole.step()
-            moved.step()
+        whole, moved = self.stepper(6), self.stepper(3)
         moved.move_memory()
         for _ in range(3):
-            whole.step()
             moved.step()
-        assert _equal(whole.values(), moved.values()), (
+        assert not differences(whole.values(), moved.values()), (
             "after weights and state were given other memory it steps otherwise: look tensors up "
             "in self.state at each step, or implement refresh() (core.api.Refreshable)"
         )
-
-    def test_lets_weights_shrink(self) -> None:
-        stepper = self.stepper()
-        stepper.step()
-        stepper.shrink()
-        before = stepper.values()
-        stepper.step()
-        assert not _equal(before, stepper.values()), "after weights shrank no step moves anything"
+        moved.shrink()
+        before = moved.values()
+        moved.step()
+        went = differences(before, moved.values())
+        assert went, "after weights shrank no step moves anything"
 
     # --- eligibility traces -------------------------------------------------------------
 
-    def test_reports_scalars(self) -> None:
-        self._require_traces()
-        stepper = self.stepper()
-        stepper.step()
-        for name, value in stepper.optimizer.report.items():
-            assert isinstance(value, Tensor), f"report['{name}'] is to be a tensor, not a number"
-            assert value.dim() == 0, f"report['{name}'] is {list(value.shape)}, not a 0-d tensor"
-
-    def test_reset_empties_the_trace(self) -> None:
-        self._require_traces()
-        kept, emptied = self.stepper(), self.stepper()
-        kept.step()
-        emptied.step(reset=True)
-        before = kept.values()
-        assert _equal(before, emptied.values()), "reset counts after the step, not before it"
-        for stepper in (kept, emptied):
-            stepper.step(self.zeros())
-        assert _equal(before, emptied.values()), (
-            "after reset=True something is left in the trace: empty it when an episode ends"
-        )
-        assert not _equal(before, kept.values()), (
-            "without reset nothing is left in the trace: what was visited before learns nothing"
-        )
-
-    def test_takes_several_environments(self) -> None:
-        self._require_traces()
-        stepper = self.stepper(environments=3)
-        before = stepper.values()
-        for _ in range(3):
-            stepper.step()
-        assert not _equal(before, stepper.values()), "with three environments nothing moves"
-
-    # --- target averages ----------------------------------------------------------------
-
-    def test_averages_targets(self) -> None:
-        stepper, tau = self.stepper(), 0.25
-        if not isinstance(stepper.optimizer, Averaging):
-            self.skip("it does not average targets (core.api.Averaging)")
-        targets = [nn.Parameter(torch.ones_like(w), requires_grad=False) for w in stepper.weights]
-        took = stepper.optimizer.follow(list(zip(targets, stepper.weights, strict=True)), tau)
-        wanted = [target.detach().clone() for target in targets]
-        for _ in range(4):
-            stepper.step()
-            if took:
-                wanted = [
-                    (1 - tau) * target + tau * weight
-                    for target, weight in zip(wanted, stepper.values(), strict=True)
-                ]
-        close = [torch.allclose(a, b) for a, b in zip(wanted, targets, strict=True)]
-        assert all(close), (
-            "targets are not (1 - tau) target + tau online after each step"
-            if took
-            else "follow() answers False and moves targets all the same"
-        )
-
-    # --- helpers ------------------------------------------------------------------------
-
-    def _agent(self, backend: str) -> TinyRun:
-        values = agents.preset(
-            "streaming" if self.traces else "replay",
-            optimizer={"name": self.component, **self.options},
-            masks=[{"name": "uniform", "sparsity": 0.5, "counted": "kernels"}],
-            execution={"name": backend},
-        )
-        return TinyRun(self.plugins, values, agents.STATES)
-
-    def _require_traces(self) -> None:
+    def test_keeps_a_trace_of_each_environment(self) -> None:
         if not self.traces:
             self.skip("it does not provide 'eligibility traces'")
+        kept, emptied = self.stepper(1), self.stepper()
+        emptied.step(reset=True)
+        for name, value in kept.optimizer.report.items():
+            scalar = isinstance(value, Tensor) and value.dim() == 0
+            assert scalar, f"report['{name}'] is to be a 0-d tensor, got {value!r}"
+        before = kept.values()
+        late = not differences(before, emptied.values())
+        assert late, "reset counts after the step, not before it"
+        for stepper in (kept, emptied):
+            stepper.step([torch.zeros(1, *shape) for shape in SHAPES])
+        assert not differences(before, emptied.values()), (
+            "after reset=True something is left in the trace: empty it when an episode ends"
+        )
+        assert differences(before, kept.values()), (
+            "without reset nothing is left in the trace: what was visited before learns nothing"
+        )
+        three = self.stepper(environments=3).values(), self.stepper(3, environments=3).values()
+        assert differences(*three), "with three environments nothing moves"
 
 
-def _equal(first: list[Tensor], second: list[Tensor]) -> bool:
-    return all(map(torch.equal, first, second))
+@final
+class Stepper:
+    """One optimizer and a few weights; gradients follow from the number of the step."""
+
+    def __init__(self, factory: Any, traces: bool, overrides: Mapping[str, Any]) -> None:
+        """``overrides`` are what the phase fixes, besides what traces need."""
+        draw = torch.Generator().manual_seed(1)
+        self.weights = [nn.Parameter(torch.randn(shape, generator=draw)) for shape in SHAPES]
+        self.traces, self.steps = traces, 0
+        fixed = {**({"gamma": 0.9, "environments": 1} if traces else {}), **overrides}
+        self.count = int(fixed.get("environments", 1))
+        self.optimizer: Any = factory(self.weights, fixed, "critic")
+
+    def gradients(self) -> list[Tensor]:
+        """``[N, *shape]`` for each weight, other ones at every step."""
+        draw = torch.Generator().manual_seed(100 + self.steps)
+        return [torch.randn(self.count, *w.shape, generator=draw) for w in self.weights]
+
+    def step(
+        self, gradients: list[Tensor] | None = None, *, reset: bool = False, delta: float = 1.0
+    ) -> None:
+        """One step by the ``gradients`` of the objective that is to fall."""
+        given = self.gradients() if gradients is None else gradients
+        self.steps += 1
+        if self.traces:
+            errors, ended = torch.full((self.count,), delta), torch.full((self.count,), reset)
+            self.optimizer.step(gradients=given, delta=errors, reset=ended)
+            return
+        for weight, gradient in zip(self.weights, given, strict=True):
+            weight.grad = gradient.mean(0)
+        self.optimizer.step()
+        for weight in self.weights:
+            weight.grad = None
+
+    def values(self) -> list[Tensor]:
+        """The weights as they are, copied."""
+        return [weight.detach().clone() for weight in self.weights]
+
+    def state(self) -> dict[str, Any]:
+        """Weights and the optimizer's state, copied."""
+        return copy.deepcopy({"weights": self.values(), "optimizer": self.optimizer.state_dict()})
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that :meth:`state` gave."""
+        for weight, value in zip(self.weights, state["weights"], strict=True):
+            weight.data.copy_(value)
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def slots(self) -> Iterator[tuple[int, str, Tensor]]:
+        """``(index of the weight, name, tensor)`` of everything remembered of a weight."""
+        for index, weight in enumerate(self.weights):
+            for name, value in list(self.optimizer.state.get(weight, {}).items()):
+                if isinstance(value, Tensor):
+                    yield index, name, value
+
+    def move_memory(self) -> None:
+        """Give weights and state other memory, as a backend does that changes masks."""
+        for index, name, value in self.slots():
+            self.optimizer.state[self.weights[index]][name] = value.clone()
+        for weight in self.weights:
+            weight.data = weight.data.clone()
+        self._refresh()
+
+    def shrink(self) -> None:
+        """Leave the first weight with its first two rows, flat, and its state likewise."""
+        first = self.weights[0]
+        for index, name, value in self.slots():
+            if index == 0 and value.shape[-2:] == first.shape:
+                self.optimizer.state[first][name] = value[..., :2, :].flatten(-2)
+        first.data = first.data[:2].flatten()
+        self._refresh()
+
+    def _refresh(self) -> None:
+        if isinstance(self.optimizer, Refreshable):
+            self.optimizer.refresh()

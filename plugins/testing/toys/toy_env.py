@@ -1,4 +1,4 @@
-"""The toy task as a TorchRL environment; :mod:`plugins.testing.toys.toy` has its options."""
+"""The toy task as a TorchRL environment; :mod:`plugins.testing.toys.options` has its options."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torchrl.data import Binary, Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from core.api import EnvironmentSpec, UserError
-from plugins.testing.toys.toy import CHOICES
+from plugins.testing.toys.options import CHOICES
 
 if TYPE_CHECKING:
-    from plugins.testing.toys.toy import ToyStatesOptions
+    from plugins.testing.toys.options import ToyStatesOptions
 
     Array = np.ndarray[Any, Any]
 

@@ -21,19 +21,27 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Fault:
-    """A component that a check must refuse, with these words in the message."""
+    """A component that a check must refuse, with these words in the message.
+
+    Without a check it is a good one, which every check must take.
+    """
 
     kind: str
     check: str
-    build: Callable[[Any, Any], Any]
     words: str
+    build: Callable[[Any, Any], Any]
     options: Mapping[str, Any] = field(default_factory=dict)
     options_type: type = NoOptions
     component: Mapping[str, Any] = field(default_factory=dict)
     suite: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.check}"
+        return f"{self.kind}-{self.check or 'good'}"
+
+
+def but(base: type, **changed: Any) -> type:
+    """The class with some attributes changed."""
+    return type(f"Faulty{base.__name__}", (base,), changed)
 
 
 def offering(fault: Fault) -> ModuleType:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 
 from core.api import BatchOptions, assign_dense, dense
-from tests.plugins.testing.faulty import Fault
+from tests.plugins.testing.faulty import Fault, but
 
-NEEDS = {"needs": frozenset({"inspection"})}
 EIGHT = BatchOptions(size=8)
 
 
@@ -27,21 +26,6 @@ class Norm:
         }
 
 
-class Never(Norm):
-    every = 0
-
-
-class Greedy(Norm):
-    def measure(self, probe):
-        probe.batch(EIGHT)
-        return super().measure(probe)
-
-
-class Lost(Norm):
-    def measure(self, probe):
-        return {"norm": float("nan")}
-
-
 class Moves(Norm):
     def measure(self, probe):
         next(probe.networks["actor"].parameters()).data.add_(1e-6)
@@ -54,29 +38,9 @@ class LeavesHooks(Norm):
         return super().measure(probe)
 
 
-class Counts(Norm):
-    calls = itertools.count()
-
-    def measure(self, probe):
-        return {"calls": float(next(self.calls))}
-
-
-class NamedByTime(Norm):
-    def measure(self, probe):
-        return {f"at_{probe.frame}": 1.0}
-
-
-class CountsStored(Norm):
-    def measure(self, probe):
-        return {"count": float(sum(p.numel() for p in probe.networks["actor"].parameters()))}
-
-
-class ComparesNothing(Norm):
-    def before_update(self, probe):
-        pass
-
-    def measure(self, probe):
-        return {"change": 0.0}
+def measuring(number, name=lambda probe: "number", **more):
+    """The good diagnostic, of another number."""
+    return but(Norm, measure=lambda self, probe: {name(probe): float(number(probe))}, **more)
 
 
 # --- interventions ----------------------------------------------------------------------
@@ -98,45 +62,6 @@ class Noise:
         return {"size": 0.1}
 
 
-class NeverDue(Noise):
-    def due(self, last, frame):
-        return False
-
-
-class DueAtItsFrameAlone(Noise):
-    def due(self, last, frame):
-        return frame > last and frame % 300 == 0
-
-
-class AlwaysDue(Noise):
-    def due(self, last, frame):
-        return True
-
-
-class CountsItsCalls(Noise):
-    def __init__(self) -> None:
-        self.calls = itertools.count()
-
-    def due(self, last, frame):
-        return next(self.calls) % 2 == 0
-
-
-class AsksForMore(Noise):
-    def intervene(self, subject):
-        subject.batch(EIGHT)
-        return super().intervene(subject)
-
-
-class ReportsInfinity(Noise):
-    def intervene(self, subject):
-        return {"size": float("inf")}
-
-
-class DoesNothing(Noise):
-    def intervene(self, subject):
-        return {}
-
-
 class WakesTargets(Noise):
     def intervene(self, subject):
         for target in subject.loss.targets.values():
@@ -153,72 +78,74 @@ class Replaces(Noise):
         return {}
 
 
-class Misshapes(Noise):
-    def intervene(self, subject):
-        for _, optimizer in subject.phases:
-            for state in optimizer.state.values() if optimizer else ():
-                state.update({key: torch.zeros(1, 2, 3) for key in state})
-        return {}
-
-
-class Poisons(Noise):
-    def intervene(self, subject):
-        for parameter in subject.networks["actor"].parameters():
-            parameter.data.mul_(float("nan"))
-        return {}
-
-
-class DrawsByItself(Noise):
-    draw = torch.Generator().manual_seed(0)
+def intervening(change):
+    """The good intervention, with another change of each of the actor's parameters."""
 
     def intervene(self, subject):
         for parameter in subject.networks["actor"].parameters():
-            parameter.data.add_(torch.rand((), generator=self.draw))
+            change(parameter.data)
         return {}
 
-
-class ScalesByStored(Noise):
-    def intervene(self, subject):
-        for parameter in subject.networks["actor"].parameters():
-            parameter.data.mul_(1 + parameter.numel() / 100)
-        return {}
+    return but(Noise, intervene=intervene)
 
 
 def measured(check: str, words: str, diagnostic: type, **more: Any) -> Fault:
-    return Fault("diagnostics", check, lambda options, context: diagnostic(), words, **more)
+    return Fault("diagnostics", check, words, lambda options, context: diagnostic(), **more)
 
 
 def done(check: str, words: str, intervention: type, **more: Any) -> Fault:
-    return Fault("interventions", check, lambda options, context: intervention(), words, **more)
+    return Fault("interventions", check, words, lambda options, context: intervention(), **more)
 
 
-class Undeclared(Norm):
-    batch = EIGHT
-
-
-GOOD_DIAGNOSTIC, GOOD_INTERVENTION = measured("", "", Norm), done("", "", Noise)
+asked, calls, draw = itertools.count(1), itertools.count(), torch.Generator().manual_seed(0)
+SAYS, FINITE, DUE = (
+    "says_when_and_of_what_it_measures",
+    "measures_finite_numbers",
+    "is_due_at_its_frames",
+)
 FAULTS = [
-    measured("says_when_it_measures", "'every'", Never),
-    measured("says_which_transitions_it_needs", "asks the probe", Greedy, component=NEEDS),
-    measured("says_which_transitions_it_needs", "must need 'inspection'", Undeclared),
-    measured("measures_finite_numbers", "'faulty/norm' is nan", Lost),
+    measured("", "", Norm),
+    measured(SAYS, "'every'", but(Norm, every=0)),
+    measured(SAYS, "must need ['inspection']", but(Norm, batch=EIGHT)),
+    measured(FINITE, "'faulty/number' is nan", measuring(lambda probe: "nan")),
+    measured(FINITE, "at_", measuring(lambda probe: 1, lambda probe: f"at_{probe.frame}")),
     measured("measuring_changes_nothing", "learner.loss.actor", Moves),
     measured("measuring_changes_nothing", "hooks", LeavesHooks),
-    measured("measuring_twice_gives_the_same", "'faulty/calls'", Counts),
-    measured("names_of_numbers_stay", "at_", NamedByTime),
-    measured("numbers_are_the_same_under_sparse_execution", "'faulty/count'", CountsStored),
-    measured("compares_an_update_with_what_was_before", "'before_update'", ComparesNothing),
-    done("is_due_at_some_frame", "never due", NeverDue),
-    done("is_due_where_one_of_its_frames_lies_between", "(last, frame]", DueAtItsFrameAlone),
-    done("is_not_due_again_at_the_same_frame", "happen twice", AlwaysDue),
-    done("asking_when_changes_nothing", "keep no counter", CountsItsCalls),
-    done("says_which_transitions_it_needs", "asks the probe", AsksForMore, component=NEEDS),
-    done("reports_finite_numbers", "'faulty/size' is inf", ReportsInfinity),
-    done("weights_change", "no weight", DoesNothing),
-    done("removed_weights_stay_exactly_zero", "target_critic", WakesTargets, component=NEEDS),
-    done("parameters_change_in_place", "bias", Replaces),
-    done("optimizer_state_fits_its_parameters", "[1, 2, 3]", Misshapes),
-    done("learning_goes_on", "learning stops", Poisons),
-    done("the_same_seed_gives_the_same_weights", "differ: draw", DrawsByItself),
-    done("weights_are_the_same_under_sparse_execution", "kept weights", ScalesByStored),
+    measured(
+        *("measuring_twice_gives_the_same", "'faulty/number'"),
+        measuring(lambda probe: next(calls)),
+    ),
+    measured(
+        *("numbers_are_the_same_under_sparse_execution", "'faulty/number'"),
+        measuring(lambda probe: sum(p.numel() for p in probe.networks["actor"].parameters())),
+    ),
+    measured(
+        *("compares_an_update_with_what_was_before", "'before_update'"),
+        measuring(lambda probe: 0, before_update=lambda self, probe: None),
+    ),
+    done("", "", Noise),
+    done(DUE, "never due", but(Noise, due=lambda self, last, frame: False)),
+    done(DUE, "(last, frame]", but(Noise, due=lambda self, last, f: f > last and f % 250 == 0)),
+    done(DUE, "(last, frame]", but(Noise, due=lambda self, last, frame: True)),
+    done(DUE, "two arguments alone", but(Noise, due=lambda self, *_: next(asked) % 9 > 0)),
+    done("says_what_it_needs_and_did", "must need ['inspection']", but(Noise, batch=EIGHT)),
+    done(
+        *("says_what_it_needs_and_did", "size' is inf"),
+        but(Noise, intervene=lambda self, subject: {"size": float("inf")}),
+    ),
+    done("says_what_it_needs_and_did", "no weight", intervening(lambda weight: None)),
+    done(
+        *("removed_weights_stay_exactly_zero", "target_critic", WakesTargets),
+        component={"needs": frozenset({"inspection"})},
+    ),
+    done("learning_goes_on", "bias", Replaces),
+    done("learning_goes_on", "learning stops", intervening(lambda w: w.mul_(float("nan")))),
+    done(
+        *("the_same_seed_gives_the_same_weights", "differ: draw"),
+        intervening(lambda weight: weight.add_(torch.rand((), generator=draw))),
+    ),
+    done(
+        *("weights_are_the_same_under_sparse_execution", "kept weights"),
+        intervening(lambda weight: weight.mul_(1 + weight.numel() / 100)),
+    ),
 ]

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from tests.plugins.testing.faulty import Fault
+from tests.plugins.testing.faulty import Fault, but
 
 
 class Plain:
@@ -63,31 +63,21 @@ class Plain:
         self.owed = state["owed"]
 
 
+def drawing(change):
+    """The good source, with each batch changed."""
+
+    def drawn(self, size, generator):
+        batch = Plain.drawn(self, size, generator)
+        changed = change(self, batch)
+        return batch if changed is None else changed
+
+    return but(Plain, drawn=drawn)
+
+
 class Early(Plain):
     def extend(self, transitions):
         super().extend(transitions)
         self.owed = 1
-
-
-class Doubles(Plain):
-    def drawn(self, size, generator):
-        batch = super().drawn(size, generator)
-        batch["next", "reward"] = batch["next", "reward"].double()
-        return batch
-
-
-class Immortal(Plain):
-    def drawn(self, size, generator):
-        batch = super().drawn(size, generator)
-        batch["next", "discount"].fill_(self.gamma)
-        return batch
-
-
-class TimeLimitsEnd(Plain):
-    def drawn(self, size, generator):
-        batch = super().drawn(size, generator)
-        batch["next", "discount"].masked_fill_(batch["next", "done"], 0.0)
-        return batch
 
 
 class OneStepOnly(Plain):
@@ -109,57 +99,13 @@ class Backwards(Plain):
         self.owed = transitions.batch_size[1]
 
 
-class Elsewhere(Plain):
-    def drawn(self, size, generator):
-        return super().drawn(size, generator).to("meta")
-
-
-class Boasting(Plain):
-    def __len__(self):
-        return 2 * len(self.held)
-
-
-class Modest(Plain):
-    bytes = 8
-
-
-class Impatient(Plain):
+class Seeded(Plain):
     def __init__(self, options, context):
         super().__init__(options, context)
-        self.folder = context.run_dir
+        self.seed()
 
-    @property
-    def bytes(self):
-        return 1_000_000 if self.folder else -1
-
-
-class Unseeded(Plain):
-    def __init__(self, options, context):
-        super().__init__(options, context)
-        self.generator = torch.Generator()
-        self.generator.seed()
-
-
-class Fixed(Plain):
-    def __init__(self, options, context):
-        super().__init__(options, context)
-        self.generator = torch.Generator().manual_seed(1)
-
-
-class Global(Plain):
-    def drawn(self, size, generator):
-        np.random.rand()
-        return super().drawn(size, generator)
-
-
-class Disturbed(Plain):
-    def sample(self, size, seed):
-        return self.drawn(size, self.generator.manual_seed(seed))
-
-
-class Forgetful(Plain):
-    def load(self, folder, state):
-        super().load(folder, {**state, "generator": self.generator.get_state()})
+    def seed(self):
+        self.generator.manual_seed(1)
 
 
 class Rewriting(Plain):
@@ -172,23 +118,49 @@ class Rewriting(Plain):
 REPLAY = frozenset({"replay"})
 REPLAYS = {"component": {"provides": REPLAY}}
 IN_ORDER = {"component": {"provides": REPLAY | {"transitions in order"}}}
+HAPPENED, SEED = "batches_tell_what_happened", "draws_by_its_seed_alone"
 _fault = partial(Fault, "data")
 FAULTS = [
-    _fault("gives_batches_when_learning_starts", Early, "before learning_starts"),
-    _fault("batches_have_the_right_form", Doubles, "float64"),
-    _fault("batches_tell_what_happened", Immortal, "at a termination"),
-    _fault("batches_tell_what_happened", TimeLimitsEnd, "at a time limit"),
-    _fault("takes_several_steps_at_once", OneStepOnly, "no batch came"),
-    _fault("gives_every_transition_in_order", Backwards, "oldest first", **IN_ORDER),
-    _fault("batches_are_on_the_device", Elsewhere, "meta"),
-    _fault("counts_what_it_holds", Boasting, "it says that it holds"),
-    _fault("counts_what_it_holds", Modest, "observations take"),
-    _fault("can_be_asked_before_it_is_given_a_folder", Impatient, "-1"),
-    _fault("same_seed_gives_same_batches", Unseeded, "context.seed alone"),
-    _fault("other_seed_gives_other_batches", Fixed, "'random': False", **REPLAYS),
-    _fault("draws_from_its_own_generator", Global, "NumPy's"),
-    _fault("sampling_changes_nothing", Plain, "provide 'replay'"),
-    _fault("sampling_changes_nothing", Disturbed, "changes the batches", **REPLAYS),
-    _fault("goes_on_alike_from_a_checkpoint", Forgetful, "save generator"),
-    _fault("never_changes_a_file_that_it_named", Rewriting, "write new files"),
+    _fault("", "", Plain, **REPLAYS),
+    _fault("gives_batches_when_learning_starts", "before learning_starts", Early),
+    _fault("gives_batches_when_learning_starts", "-1", but(Plain, bytes=-1)),
+    _fault(
+        *(HAPPENED, "float64"),
+        drawing(lambda self, b: b.set(("next", "reward"), b["next", "reward"].double())),
+    ),
+    _fault(HAPPENED, "meta", drawing(lambda self, batch: batch.to("meta"))),
+    _fault(
+        *(HAPPENED, "at a termination"),
+        drawing(lambda self, b: b["next", "discount"].fill_(self.gamma) is None or None),
+    ),
+    _fault(
+        *(HAPPENED, "at a time limit"),
+        drawing(
+            lambda s, b: b["next", "discount"].masked_fill_(b["next", "done"], 0.0) is None or None
+        ),
+    ),
+    _fault(HAPPENED, "no batch came", OneStepOnly),
+    _fault("gives_every_transition_in_order", "oldest first", Backwards, **IN_ORDER),
+    _fault(
+        *("counts_what_it_holds", "it says that it holds"),
+        but(Plain, __len__=lambda self: 2 * len(self.held)),
+    ),
+    _fault("counts_what_it_holds", "observations take", but(Plain, bytes=8)),
+    _fault(SEED, "context.seed alone", but(Seeded, seed=lambda self: self.generator.seed())),
+    _fault(SEED, "'random': False", Seeded, **REPLAYS),
+    _fault(SEED, "NumPy's", drawing(lambda self, batch: np.random.rand() and None)),
+    _fault("sampling_changes_nothing", "provide 'replay'", Plain),
+    _fault(
+        *("sampling_changes_nothing", "changes the batches"),
+        but(Plain, sample=lambda s, size, seed: s.drawn(size, s.generator.manual_seed(seed))),
+        **REPLAYS,
+    ),
+    _fault(
+        *("goes_on_alike_from_a_checkpoint", "save generator"),
+        but(
+            Plain,
+            load=lambda s, f, x: Plain.load(s, f, {**x, "generator": s.generator.get_state()}),
+        ),
+    ),
+    _fault("never_changes_a_file_that_it_named", "write new files", Rewriting),
 ]

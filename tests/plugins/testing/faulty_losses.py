@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from core.api import AnalysisBatch, Phase, Returns
-from tests.plugins.testing.faulty import Fault
+from tests.plugins.testing.faulty import Fault, but
 
 
 class Plain(nn.Module):
@@ -21,6 +21,7 @@ class Plain(nn.Module):
         super().__init__()
         self.actor = context.parts.actor({"mean": context.spec.action})
         self.critic = context.parts.critic(1)
+        self.more = {"idle": nn.Linear(1, 1)}
 
     @property
     def phases(self):
@@ -68,21 +69,15 @@ class Plain(nn.Module):
         pass
 
 
-class TwoOfOneName(Plain):
-    @property
-    def phases(self):
-        return (*super().phases, Phase("critic", lambda batch: (None, {})))
+def with_phases(more):
+    """The good loss with other phases, from the critic's and the actor's."""
+    phases = property(lambda self: more(self, *Plain.phases.fget(self)))
+    return but(Plain, phases=phases)
 
 
-class Outside(Plain):
-    def __init__(self, options, context):
-        super().__init__(options, context)
-        self.held = [nn.Linear(1, 1)]
-
-    @property
-    def phases(self):
-        (layer,) = self.held
-        return (*super().phases, Phase("own", lambda b: (layer(b["reward"]).mean(), {}), (layer,)))
+def outside(loss, critic, actor):
+    layer = loss.more["idle"]
+    return critic, actor, Phase("own", lambda b: (layer(b["reward"]).mean(), {}), (layer,))
 
 
 class Idle(Plain):
@@ -91,27 +86,9 @@ class Idle(Plain):
         self.idle = nn.Linear(1, 1)
 
 
-class Still(Plain):
-    @property
-    def phases(self):
-        critic, actor = super().phases
-        return Phase(critic.name, critic.run, critic.modules, {"lr": 0.0}), actor
-
-
-class Running(Plain):
-    """Away from what it is at."""
-
-    def goal(self, batch):
-        return 3 * self.critic(batch["observation"], batch["action"])[0].detach() + 1
-
-
 class Immortal(Plain):
     def prepare(self, batch):
         return {**super().prepare(batch), "discount": torch.full_like(batch["next", "reward"], 0.9)}
-
-
-class Unstated(Plain):
-    returns = Returns(0.9, 3)
 
 
 class Graph(Plain):
@@ -131,27 +108,10 @@ class Reading(Plain):
         return super().goal(batch) if batch["reward"].mean() > 0 else batch["reward"]
 
 
-class Wide(Plain):
-    def policy(self, observation):
-        return 3 + super().policy(observation)
-
-
-class WithGraph(Plain):
-    def act(self, observation, *, explore):
-        return self.policy(observation)
-
-
-class Unsure(Plain):
-    def act(self, observation, *, explore):
-        return super().act(observation, explore=explore) * torch.rand(())
-
-
 class Forgetful(Plain):
     """Scales by a number that no checkpoint has."""
 
-    def __init__(self, options, context):
-        super().__init__(options, context)
-        self.scale = 1.0
+    scale = 1.0
 
     def move_critic(self, batch):
         self.scale *= 1.01
@@ -160,15 +120,10 @@ class Forgetful(Plain):
 
 
 class Shaking(Plain):
+    @torch.no_grad()
     def set_progress(self, agent_steps):
-        with torch.no_grad():
-            for parameter in self.actor.parameters():
-                parameter.add_(0.001)
-
-
-class FusedToNothing(Plain):
-    def fuse(self, row, optimizers):
-        return lambda batch: {"train/value": 0.0}
+        for parameter in self.actor.parameters():
+            parameter.add_(0.001)
 
 
 class Showing(Plain):
@@ -186,24 +141,43 @@ class Showing(Plain):
 
 
 INSPECTION = {"provides": frozenset({"inspection"})}
+MOVED = "every_parameter_is_moved_by_one_phase"
 _fault = partial(Fault, "losses")
 FAULTS = [
-    _fault("phases_have_names_of_their_own", TwoOfOneName, "one name"),
-    _fault("phases_move_parts_of_the_loss", Outside, "checkpoints lack it"),
-    _fault("every_parameter_is_moved_by_one_phase", Idle, "idle.weight"),
-    _fault("every_phase_moves_its_parameters", Still, "phase 'critic'"),
-    _fault("learns_from_one_batch", Running, "is a sign wrong", suite={"falling": ("critic",)}),
-    _fault("terminations_cut_the_future_off", Immortal, "batch['next', 'discount']"),
-    _fault("says_how_rewards_are_summed", Unstated, "n-step returns"),
-    _fault("metrics_are_finite_scalars", Graph, "detach it"),
-    _fault("batches_stay_as_they_are", Scaling, "next.reward"),
-    _fault("reads_nothing_on_the_host", Reading, "torch.where"),
-    _fault("acts", Wide, "not in [-1, 1]"),
-    _fault("acts", WithGraph, "no_grad"),
-    _fault("acts_alike_without_exploring", Unsure, "explore=False"),
-    _fault("goes_on_alike_from_a_checkpoint", Forgetful, "critic"),
-    _fault("works_with_masks", Shaking, "not zero"),
-    _fault("one_call_does_what_the_phases_do", FusedToNothing, "fuse()"),
-    _fault("can_be_looked_into", Plain, "lacks examine()", component=INSPECTION),
-    _fault("can_be_looked_into", Showing, "no 'reward'", component=INSPECTION),
+    _fault("", "", Plain),
+    _fault(
+        *(MOVED, "one name"),
+        with_phases(lambda self, *both: (*both, Phase("actor", lambda batch: (None, {})))),
+    ),
+    _fault(MOVED, "checkpoints lack it", with_phases(outside)),
+    _fault(MOVED, "idle.weight", Idle),
+    _fault(
+        *(MOVED, "phase 'critic'"),
+        with_phases(
+            lambda self, critic, actor: (
+                Phase("critic", critic.run, critic.modules, {"lr": 0.0}),
+                actor,
+            )
+        ),
+    ),
+    _fault(
+        *("learns_from_one_batch", "is a sign wrong"),
+        but(Plain, goal=lambda s, b: 3 * s.critic(b["observation"], b["action"])[0].detach() + 1),
+        suite={"falling": ("critic",)},
+    ),
+    _fault("terminations_cut_the_future_off", "batch['next', 'discount']", Immortal),
+    _fault("says_how_rewards_are_summed", "n-step", but(Plain, returns=Returns(0.9, 3))),
+    _fault("an_update_gives_scalars_and_leaves_its_batch", "detach it", Graph),
+    _fault("an_update_gives_scalars_and_leaves_its_batch", "next.reward", Scaling),
+    _fault("reads_nothing_on_the_host", "torch.where", Reading),
+    _fault("acts", "not in [-1, 1]", but(Plain, policy=lambda s, seen: 3 + s.actor(seen)[0])),
+    _fault("acts", "no_grad", but(Plain, act=lambda self, seen, explore: self.policy(seen))),
+    _fault(
+        *("acts", "explore=False"),
+        but(Plain, act=lambda s, seen, explore: Plain.act(s, seen, explore=0) * torch.rand(())),
+    ),
+    _fault("goes_on_alike_from_a_checkpoint", "continued differs", Forgetful),
+    _fault("removed_weights_stay_zero", "not zero", Shaking),
+    _fault("can_be_looked_into", "lacks examine()", Plain, component=INSPECTION),
+    _fault("can_be_looked_into", "no 'reward'", Showing, component=INSPECTION),
 ]

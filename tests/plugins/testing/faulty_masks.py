@@ -1,18 +1,18 @@
-"""Pruning schemes that are each wrong in one way."""
+"""Pruning schemes that are each wrong in one way; some in what holds for every component."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from core.api import BatchOptions
-from tests.plugins.testing.faulty import Fault
+from core.api import BatchOptions, require
+from tests.plugins.testing.faulty import Fault, but
 
-HERE = Path(__file__).parent
+FILE = Path(__file__).parent / "faulty_plugin.py"
 numbers = itertools.count()
 
 
@@ -43,72 +43,10 @@ class Turning(Halves):
         return {name: view.masks[name].roll(1) for name in view.masks}
 
 
-class WrongTarget(Halves):
-    target = "brain"
-
-
-class Floats(Halves):
-    def one(self, parameter, generator):
-        return torch.rand(parameter.shape, generator=generator)
-
-
-class Misnamed(Halves):
-    def draw(self, parameters, generator):
-        return (("weight", self.one(p, generator)) for p in parameters.values())
-
-
-class Vectors(Halves):
-    def draw(self, parameters, generator):
-        for name, p in parameters.items():
-            yield name, self.one(p, generator)
-
-
-class GlobalTorch(Halves):
-    def one(self, parameter, generator):
-        return torch.rand(parameter.shape) < 0.5
-
-
-class GlobalNumpyInPairs(Halves):
-    def draw(self, parameters, generator):
-        for name, p in parameters.items():
-            if p.dim() > 1:
-                yield name, torch.from_numpy(np.random.rand(*p.shape)) < 0.5
-
-
 class Writing(Halves):
     def one(self, parameter, generator):
         parameter.data.mul_(2.0)
         return super().one(parameter, generator)
-
-
-class Restless(Halves):
-    def one(self, parameter, generator):
-        return super().one(parameter, torch.Generator().manual_seed(next(numbers)))
-
-
-class Fixed(Halves):
-    def one(self, parameter, generator):
-        return torch.arange(parameter.numel()).view(parameter.shape) % 2 == 0
-
-
-@dataclass(frozen=True)
-class Sparsity:
-    """How sparse."""
-
-    sparsity: float = 0.9
-    """Share removed."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What for."""
-
-    target: str = "all"
-    """The network."""
-
-
-class Deaf(Halves):
-    target = "actor"
 
 
 class Lazy(Halves):
@@ -138,58 +76,6 @@ class Peeking(Turning):
         return {name: view.masks[name].roll(1 + compact(name)) for name in view.masks}
 
 
-class Incomplete(Halves):
-    def due(self, last, frame):
-        return True
-
-    def change(self, view):
-        return {}
-
-
-class HalfStateful(Halves):
-    def state_dict(self):
-        return {}
-
-
-class Needy(Turning):
-    batch = BatchOptions(source="replay")
-
-
-class Moody(Turning):
-    def due(self, last, frame):
-        return next(numbers) % 2 == 0
-
-
-class Forgotten(Turning):
-    def due(self, last, frame):
-        return frame % 100 == 0
-
-
-class Always(Turning):
-    def due(self, last, frame):
-        return True
-
-
-class Tensors(Turning):
-    def due(self, last, frame):
-        return bool(torch.tensor(frame) // 100 > max(last, 0) // 100)
-
-
-class Never(Turning):
-    def due(self, last, frame):
-        return False
-
-
-class Losing(Turning):
-    def change(self, view):
-        return {n: self.one(view.weight(n), view.generator) for n in view.masks}
-
-
-class ChangingByGlobal(Turning):
-    def change(self, view):
-        return {n: self.one(view.weight(n), None) for n in view.masks}
-
-
 class ChangingWeights(Turning):
     def change(self, view):
         for name in view.masks:
@@ -197,55 +83,116 @@ class ChangingWeights(Turning):
         return super().change(view)
 
 
-class ChangingToFloats(Turning):
-    def change(self, view):
-        return {name: view.masks[name].float() for name in view.masks}
+@dataclass(frozen=True)
+class Choices:
+    """Options of which one is not explained, and one is checked too late."""
+
+    target: str = "all"
+    """The network."""
+    sparsity: float = 0.9
+    """Share removed."""
+    unexplained: int = 2
+
+    def __post_init__(self) -> None:
+        require(self.sparsity < 1, "sparsity", "must be below 1")
 
 
-class ChangingRestlessly(Turning):
-    def change(self, view):
-        return {name: view.masks[name].roll(next(numbers) + 1) for name in view.masks}
-
-
-def _fault(check, build, words, **more):
-    return Fault("masks", check, build, words, **more)
-
-
-KEEPS = {"keeps_count": True}
+CHOICES = {"options_type": Choices}
+SHARED: list[int] = []
+_fault = partial(Fault, "masks")
 FAULTS = [
-    _fault("names_its_target", WrongTarget, "'brain'"),
-    _fault("draws_masks_that_fit", Floats, "torch.float32"),
-    _fault("draws_masks_that_fit", Misnamed, "no parameter 'weight'"),
-    _fault("leaves_vectors_dense", Vectors, "prunes_vectors"),
-    _fault("draws_from_the_given_generator_only", GlobalTorch, "torch's"),
-    _fault("draws_from_the_given_generator_only", GlobalNumpyInPairs, "NumPy's"),
-    _fault("leaves_weights_as_they_are", Writing, "wrote into"),
-    _fault("same_seed_gives_same_masks", Restless, "equally seeded"),
-    _fault("other_seed_gives_other_masks", Fixed, "'random': False"),
-    _fault("densities_are_met", Halves, "where sparsity is 0.9", options_type=Sparsity),
-    _fault("densities_are_met", Halves, "not 0.3", suite={"density": lambda *_: 0.3}),
-    _fault("prunes_each_network_that_is_asked_for", Deaf, "prunes actor", options_type=Target),
-    _fault("prunes_each_network_that_is_asked_for", Lazy, "every weight", options_type=Target),
-    _fault("removed_weights_stay_zero_with_replay", Reviving, "of the target"),
-    _fault("removed_weights_stay_zero_when_streaming", Reviving, "not zero"),
-    _fault("masks_are_the_same_whatever_the_execution", Peeking, "under 'sparse'"),
+    _fault("", "", Halves),
+    _fault("", "", Turning, suite={"keeps_count": True}),
+    # --- what holds for every component
+    _fault("is_found_by_its_name", "mean 'faulty'?", Halves, suite={"component": "fauty"}),
     _fault(
-        "goes_on_alike_in_a_new_process",
-        Halves,
-        "state_dict()",
-        suite={"plugin": HERE / "faulty_plugin.py"},
+        *("is_found_by_its_name", "Did you mean 'random'?", Halves),
+        suite={"capabilities": {"randon": False}},
     ),
-    _fault("is_complete", Incomplete, "not batch"),
-    _fault("is_complete", HalfStateful, "not load_state_dict"),
-    _fault("states_its_needs", Needy, "inspection"),
-    _fault("schedule_is_of_frames", Moody, "asked again"),
-    _fault("schedule_is_of_frames", Forgotten, "is false"),
-    _fault("schedule_is_of_frames", Always, "nothing lies in between"),
-    _fault("schedule_touches_no_tensor", Tensors, "before every update"),
-    _fault("masks_change_in_the_run", Never, "no mask changed"),
-    _fault("count_is_kept", Losing, "grow as many", suite=KEEPS),
-    _fault("changes_fit_and_touch_nothing_else", ChangingByGlobal, "view.generator"),
-    _fault("changes_fit_and_touch_nothing_else", ChangingWeights, "wrote into"),
-    _fault("changes_fit_and_touch_nothing_else", ChangingToFloats, "torch.float32"),
-    _fault("changes_fit_and_touch_nothing_else", ChangingRestlessly, "second time"),
+    _fault("options_are_documented", "unexplained", Halves, **CHOICES),
+    _fault("options_are_accepted", "sparsity", Halves, {"sparsty": 0.5}, **CHOICES),
+    _fault(
+        *("options_are_accepted", "frozenset", Halves), component={"needs": lambda options: ["a"]}
+    ),
+    _fault(
+        *("values_out_of_range_are_refused", "is accepted", Halves),
+        suite={"refused": [{"sparsity": -1.0}]},
+        **CHOICES,
+    ),
+    _fault(
+        *("importing_the_plugin_brings_no_heavy_library", "torch", Halves), suite={"plugin": FILE}
+    ),
+    _fault("builds_share_no_state", "seen", but(Halves, seen={})),
+    _fault("builds_share_no_state", "the object itself", lambda *_: SHARED),
+    # --- masks
+    _fault("draws_masks_that_fit", "'brain'", but(Halves, target="brain")),
+    _fault("draws_masks_that_fit", "torch.float32", but(Halves, one=lambda self, p, g: p)),
+    _fault(
+        *("draws_masks_that_fit", "prunes_vectors"),
+        but(Halves, draw=lambda self, named, g: {n: self.one(p, g) for n, p in named.items()}),
+    ),
+    _fault(
+        *("draws_from_its_generator_alone", "torch's"),
+        but(Halves, one=lambda self, p, g: torch.rand(p.shape) < 0.5),
+    ),
+    _fault("draws_from_its_generator_alone", "wrote into", Writing),
+    _fault(
+        *("draws_from_its_generator_alone", "equally seeded"),
+        but(Halves, one=lambda self, p, g: torch.full(p.shape, next(numbers) % 2 == 0)),
+    ),
+    _fault(
+        *("draws_from_its_generator_alone", "'random': False"),
+        but(Halves, one=lambda self, p, g: torch.ones(p.shape).bool()),
+    ),
+    _fault("the_sparsity_is_met", "where sparsity is 0.9", Halves, **CHOICES),
+    _fault(
+        *("prunes_each_network_that_is_asked_for", "prunes actor"),
+        but(Halves, target="actor"),
+        **CHOICES,
+    ),
+    _fault("prunes_each_network_that_is_asked_for", "every weight", Lazy, **CHOICES),
+    _fault("removed_weights_stay_zero", "not zero", Reviving),
+    _fault("masks_are_the_same_whatever_the_execution", "under 'sparse'", Peeking),
+    _fault("goes_on_alike_in_a_new_process", "state_dict()", Halves, suite={"plugin": FILE}),
+    _fault(
+        "is_due_at_its_frames", "not batch", but(Halves, due=Turning.due, change=Turning.change)
+    ),
+    _fault(
+        *("is_due_at_its_frames", "asked again"),
+        but(Turning, due=lambda self, last, frame: next(numbers) % 2 == 0),
+    ),
+    _fault(
+        *("is_due_at_its_frames", "is false"),
+        but(Turning, due=lambda self, last, frame: frame % 100 == 0),
+    ),
+    _fault(
+        *("is_due_at_its_frames", "calls torch"),
+        but(Turning, due=lambda self, last, f: bool(torch.tensor(f) // 100 > max(last, 0) // 100)),
+    ),
+    _fault(
+        *("masks_change_in_the_run", "no mask changed"),
+        but(Turning, due=lambda self, last, frame: False),
+    ),
+    _fault(
+        *("masks_change_in_the_run", "grow as many"),
+        but(Turning, change=lambda self, v: {n: v.masks[n] & v.masks[n].roll(1) for n in v.masks}),
+        suite={"keeps_count": True},
+    ),
+    _fault(
+        *("changes_fit_and_touch_nothing_else", "inspection"),
+        but(Turning, batch=BatchOptions(source="replay")),
+    ),
+    _fault(
+        *("changes_fit_and_touch_nothing_else", "view.generator"),
+        but(Turning, change=lambda self, v: {n: self.one(v.weight(n), None) for n in v.masks}),
+    ),
+    _fault("changes_fit_and_touch_nothing_else", "wrote into", ChangingWeights),
+    _fault(
+        *("changes_fit_and_touch_nothing_else", "torch.float32"),
+        but(Turning, change=lambda self, v: {n: v.masks[n].float() for n in v.masks}),
+    ),
+    _fault(
+        *("changes_fit_and_touch_nothing_else", "second time"),
+        but(Turning, change=lambda self, v: {n: v.masks[n].roll(next(numbers)) for n in v.masks}),
+    ),
 ]

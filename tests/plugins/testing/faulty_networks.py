@@ -11,8 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from plugins.testing.harness.agents import PIXELS
-from tests.plugins.testing.faulty import Fault
+from tests.plugins.testing.faulty import Fault, but
 
 numbers = itertools.count(1)
 WIDTH = 6
@@ -24,8 +23,11 @@ class Actor(nn.Module):
         self.body = nn.Linear(inputs, WIDTH)
         self.outs = nn.ModuleList([nn.Linear(WIDTH, size) for size in heads.values()])
 
+    def hidden(self, features):
+        return self.body(features).tanh()
+
     def forward(self, features):
-        hidden = self.body(features).tanh()
+        hidden = self.hidden(features)
         return tuple([out(hidden) for out in self.outs])
 
 
@@ -63,41 +65,25 @@ class Plain:
 def with_actor(change):
     """The good design with a change to each actor that it makes."""
 
-    class Changed(Plain):
-        def actor(self, heads):
-            made = super().actor(heads)
-            return change(made) or made
+    def actor(self, heads):
+        made = Plain.actor(self, heads)
+        return change(made) or made
 
-    return Changed
+    return but(Plain, actor=actor)
 
 
 def with_critic(change):
-    class Changed(Plain):
-        def critic(self, members, outputs=1, *, action=True):
-            made = super().critic(members, outputs, action=action)
-            return change(made) or made
+    def critic(self, members, outputs=1, *, action=True):
+        made = Plain.critic(self, members, outputs, action=action)
+        return change(made) or made
 
-    return Changed
-
-
-class Wrapped(nn.Module):
-    """A module with something done to what it is given or answers."""
-
-    def __init__(self, inner, before=lambda x: x, after=lambda x: x):
-        super().__init__()
-        self.inner, self.before, self.after = inner, before, after
-
-    def forward(self, *inputs):
-        return self.after(self.inner(*map(self.before, inputs)))
+    return but(Plain, critic=critic)
 
 
-class Undead(Actor):
-    def __deepcopy__(self, memo):
-        return self
-
-
-def undead(actor):
-    actor.__class__ = Undead
+def with_class(**changed):
+    """The good design with other methods of its actors."""
+    kind = but(Actor, **changed)
+    return with_actor(lambda actor: setattr(actor, "__class__", kind))
 
 
 def alike(critic):
@@ -111,45 +97,10 @@ def one_head(critic):
         critic.outs[index] = critic.outs[0]
 
 
-def unused(actor):
-    actor.unused = nn.Linear(2, 2)
-
-
-def frozen(actor):
-    actor.body.requires_grad_(False)
-
-
-def seeded_by_number(actor):
-    with torch.no_grad():
-        actor.body.weight.fill_(next(numbers))
-
-
-def the_same_again(actor):
-    for parameter in actor.parameters():
-        nn.init.constant_(parameter, 0.1)
-
-
-def from_numpy(actor):
-    nn.init.constant_(actor.body.bias, np.random.rand())
-
-
-def read(x):
-    return x * float(x.abs().max() > 0)
-
-
-def hidden(actor):
+def shifted(actor):
+    """By a number that no state has."""
     shift = torch.randn(())
-    return Wrapped(actor, after=lambda out: tuple([head + shift for head in out]))
-
-
-class ByWeight(Actor):
-    def forward(self, features):
-        hidden = F.linear(features, self.body.weight, self.body.bias).tanh()
-        return tuple([out(hidden) for out in self.outs])
-
-
-def by_weight(actor):
-    actor.__class__ = ByWeight
+    actor.register_forward_hook(lambda module, given, out: tuple([head + shift for head in out]))
 
 
 class Statistics(nn.Module):
@@ -167,42 +118,54 @@ class Statistics(nn.Module):
         return observation / self.count
 
 
-class Normalising(Plain):
-    def normaliser(self):
-        return Statistics()
-
-
-FEATURES = {"provides": frozenset({"features"})}
+SHAPES, SEED = "answers_have_the_right_shapes", "weights_follow_from_the_seed"
 _fault = partial(Fault, "networks")
 FAULTS = [
+    _fault("", "", Plain),
     _fault(
-        "answers_have_the_right_shapes",
-        with_critic(lambda c: Wrapped(c, after=lambda out: out.transpose(0, 1))),
-        "[members, B, outputs]",
+        *(SHAPES, "[members, B, outputs]"),
+        with_critic(lambda c: c.register_forward_hook(lambda m, x, out: out.mT) and None),
+    ),
+    _fault(SHAPES, "a tuple", with_class(forward=lambda self, x: list(Actor.forward(self, x)))),
+    _fault(SHAPES, "float64", with_actor(lambda actor: actor.double())),
+    _fault(SHAPES, "a buffer", with_actor(lambda actor: actor.body.requires_grad_(False) and None)),
+    _fault(
+        *(SEED, "actor.body.bias"),
+        with_actor(lambda actor: nn.init.constant_(actor.body.bias, next(numbers)) is None or None),
     ),
     _fault(
-        "answers_have_the_right_shapes", with_actor(lambda a: Wrapped(a, after=list)), "a tuple"
-    ),
-    _fault("is_made_on_the_cpu_in_float32", with_actor(lambda a: a.double()), "float64"),
-    _fault("is_made_on_the_cpu_in_float32", with_actor(frozen), "make it a buffer"),
-    _fault("refuses_other_environments", Plain, "are accepted", suite={"unfit": (PIXELS,)}),
-    _fault("same_seed_gives_same_weights", with_actor(seeded_by_number), "actor.body.weight"),
-    _fault("every_module_is_made_anew", with_actor(the_same_again), "do not seed it"),
-    _fault("draws_from_torch_alone", with_actor(from_numpy), "NumPy's"),
-    _fault("critics_differ", with_critic(alike), "answer alike"),
-    _fault("critics_share_no_head", with_critic(one_head), "give each a head"),
-    _fault("gradients_reach_every_parameter", with_actor(unused), "unused.weight"),
-    _fault(
-        "rows_are_independent",
-        with_actor(lambda a: Wrapped(a, before=lambda x: x - x.mean(0))),
-        "batch norm",
+        *(SEED, "do not seed it"),
+        with_actor(lambda actor: [nn.init.constant_(p, 0.1) for p in actor.parameters()] and None),
     ),
     _fault(
-        "reads_nothing_on_the_host", with_actor(lambda a: Wrapped(a, before=read)), "Tensor.item"
+        *(SEED, "NumPy's"),
+        with_actor(lambda a: nn.init.constant_(a.body.bias, np.random.rand()) is None or None),
     ),
-    _fault("copies_are_independent", with_actor(undead), "changes the original"),
-    _fault("weights_can_be_saved_and_loaded", with_actor(hidden), "a buffer"),
-    _fault("masks_can_be_put_in_force", with_actor(by_weight), "rather than use its weight"),
-    _fault("normaliser_keeps_statistics", Normalising, "only update() may"),
-    _fault("features_are_where_they_are_said_to_be", Plain, "trunk", component=FEATURES),
+    _fault("critics_differ", "answer alike", with_critic(alike)),
+    _fault("critics_differ", "give each a head", with_critic(one_head)),
+    _fault(
+        *("gradients_reach_every_parameter", "unused.weight"),
+        with_actor(lambda actor: actor.add_module("unused", nn.Linear(2, 2))),
+    ),
+    _fault(
+        *("rows_are_independent", "batch norm"),
+        with_class(hidden=lambda self, x: Actor.hidden(self, x - x.mean(0))),
+    ),
+    _fault(
+        *("reads_nothing_on_the_host", "Tensor.item"),
+        with_class(hidden=lambda self, x: Actor.hidden(self, x * float(x.abs().max() > 0))),
+    ),
+    _fault(
+        *("copies_are_independent", "the original"),
+        with_class(__deepcopy__=lambda self, memo: self),
+    ),
+    _fault("copies_are_independent", "a buffer", with_actor(shifted)),
+    _fault(
+        *("masks_can_be_put_in_force", "rather than use its weight"),
+        with_class(hidden=lambda self, x: F.linear(x, self.body.weight, self.body.bias).tanh()),
+    ),
+    _fault(
+        *("normaliser_keeps_statistics", "only update() may"),
+        but(Plain, normaliser=lambda self: Statistics()),
+    ),
 ]

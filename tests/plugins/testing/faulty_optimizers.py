@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 
 import torch
 from torch.optim import SGD, Optimizer
 
-from tests.plugins.testing.faulty import Fault
+from tests.plugins.testing.faulty import Fault, but
 
 
-def plain(options, context):
-    """A good optimizer: descent with momentum."""
-    return lambda parameters, overrides, phase: SGD(
-        parameters, **{"lr": 0.01, "momentum": 0.9, **overrides}
-    )
+class Momentum(SGD):
+    """A good optimizer."""
+
+    def __init__(self, parameters, lr=0.01, **overrides):
+        super().__init__(parameters, lr=lr, momentum=0.9, **overrides)
+
+    @property
+    def weights(self):
+        return self.param_groups[0]["params"]
 
 
 class Traced(Optimizer):
@@ -23,17 +28,13 @@ class Traced(Optimizer):
     def __init__(self, parameters, lr=0.01, gamma=0.9, environments=1):
         super().__init__(parameters, {"lr": lr, "gamma": gamma})
         self.report = {}
-        for p in self.weights:
+        for p in self.param_groups[0]["params"]:
             self.state[p]["trace"] = torch.zeros(environments, *p.shape)
-
-    @property
-    def weights(self):
-        return self.param_groups[0]["params"]
 
     @torch.no_grad()
     def step(self, *, gradients, delta, reset):
         group = self.param_groups[0]
-        for p, gradient in zip(self.weights, gradients, strict=True):
+        for p, gradient in zip(group["params"], gradients, strict=True):
             trace = self.state[p]["trace"]
             trace.mul_(0.8 * group["gamma"]).add_(gradient)
             errors = delta.reshape(-1, *[1] * p.dim())
@@ -49,132 +50,86 @@ def making(kind):
     )
 
 
-traced = making(Traced)
-
-
 def with_step(do):
-    """The good optimizer, and ``do(optimizer)`` before each step."""
+    """The good optimizer, and ``do(optimizer, weight)`` for each weight before each step."""
 
-    class Changed(SGD):
-        def __init__(self, parameters, lr=0.01, **overrides):
-            super().__init__(parameters, lr=lr, momentum=0.9, **overrides)
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.weights:
+            do(self, p)
+        with torch.enable_grad():
+            return SGD.step(self)
 
-        def step(self, closure=None):
-            with torch.no_grad():
-                do(self, self.param_groups[0]["params"])
-            return super().step(closure)
-
-    return making(Changed)
+    return making(but(Momentum, step=step))
 
 
-class NoOptimizer:
-    def __init__(self, parameters, **overrides):
-        self.parameters = parameters
-
-    def step(self):
-        pass
+def remember_outside(optimizer, p):
+    held = optimizer.__dict__.setdefault("held", {})
+    held[p] = 0.9 * held.get(p, 0.0) + p.grad
+    p.sub_(0.01 * held[p])
 
 
-def noise(optimizer, weights):
-    for p in weights:
-        p.add_(0.001 * torch.randn(p.shape))
+class Cached(Momentum):
+    """Moves the memory that the weights had at first, and nothing once one has another shape."""
 
-
-def drift(optimizer, weights):
-    for p in weights:
-        p.add_(0.001)
-
-
-def read(optimizer, weights):
-    optimizer.norm = weights[0].grad.norm().item()
-
-
-def flat_state(optimizer, weights):
-    for p in weights:
-        optimizer.state[p]["last"] = p.grad.flatten()
-
-
-def remember_outside(optimizer, weights):
-    optimizer.mean = [
-        0.9 * m + p.grad
-        for m, p in zip(getattr(optimizer, "mean", [0.0] * 9), weights, strict=False)
-    ]
-    for p, mean in zip(weights, optimizer.mean, strict=True):
-        p.sub_(0.01 * mean)
-
-
-class Deaf(SGD):
-    def __init__(self, parameters, **overrides):
-        super().__init__(parameters, lr=0.01)
-
-
-class Cached(SGD):
-    """Moves the memory that the weights had at first."""
-
-    def __init__(self, parameters, lr=0.01):
+    def __init__(self, parameters, lr=0.01, strict=False):
         super().__init__(parameters, lr=lr)
-        self.memory = [p.data for p in parameters]
+        self.memory, self.strict = [p.data for p in parameters], strict
 
     @torch.no_grad()
     def step(self, closure=None):
-        group = self.param_groups[0]
-        for memory, p in zip(self.memory, group["params"], strict=True):
-            if memory.shape == p.grad.shape:
-                memory.sub_(group["lr"] * p.grad)
+        same = all(m.shape == p.shape for m, p in zip(self.memory, self.weights, strict=True))
+        for memory, p in zip(self.memory, self.weights, strict=True):
+            if same:
+                (p if self.strict else memory).sub_(self.param_groups[0]["lr"] * p.grad)
 
 
-class CachedShrinking(Cached):
-    """Does nothing once a weight has another shape."""
+def traced(**changed):
+    """The good optimizer with traces, with what its step is given changed."""
 
-    @torch.no_grad()
-    def step(self, closure=None):
-        group = self.param_groups[0]
-        if all(m.shape == p.shape for m, p in zip(self.memory, group["params"], strict=True)):
-            super().step(closure)
+    def step(self, **given):
+        Traced.step(self, **{key: changed.get(key, lambda x: x)(x) for key, x in given.items()})
 
-
-class Averaging(SGD):
-    def follow(self, pairs, tau):
-        return True
+    return making(but(Traced, step=step))
 
 
-class NumbersReported(Traced):
-    def step(self, **arguments):
-        super().step(**arguments)
+class Reports(Traced):
+    def step(self, **given):
+        super().step(**given)
         self.report = {"steps": 1.0}
 
 
-class NeverReset(Traced):
-    def step(self, *, gradients, delta, reset):
-        super().step(gradients=gradients, delta=delta, reset=torch.zeros_like(reset))
-
-
-class OneOnly(Traced):
-    def step(self, *, gradients, delta, reset):
-        if len(delta) == 1:
-            super().step(gradients=gradients, delta=delta, reset=reset)
-
-
 TRACES = {"component": {"provides": frozenset({"eligibility traces"})}}
+GIVEN, REPLACED = "moves_the_weights_that_it_was_given", "lets_its_memory_be_replaced"
+TRACE = "keeps_a_trace_of_each_environment"
 _fault = partial(Fault, "optimizers")
 FAULTS = [
-    _fault("makes_a_torch_optimizer_of_the_weights", making(NoOptimizer), "NoOptimizer"),
+    _fault("", "", making(Momentum)),
+    _fault("", "", making(Traced), **TRACES),
+    _fault(GIVEN, "torch.optim.Optimizer", making(lambda given, **_: SimpleNamespace())),
+    _fault(GIVEN, "along the gradient", making(partial(Momentum, maximize=True))),
+    _fault(GIVEN, "overrides", making(lambda given, **_: Momentum(given))),
     _fault(
-        "goes_against_the_gradient",
-        making(partial(SGD, lr=0.01, maximize=True)),
-        "along the gradient",
+        "reads_nothing_on_the_host", "Tensor.item", with_step(lambda o, p: p.grad.norm().item())
     ),
-    _fault("takes_the_learning_rate_of_a_phase", making(Deaf), "overrides"),
-    _fault("steps_alike_from_the_same_state", with_step(noise), "differ"),
-    _fault("reads_nothing_on_the_host", with_step(read), "Tensor.item"),
-    _fault("removed_weights_stay_zero", with_step(drift), "come back"),
-    _fault("state_has_the_shape_of_the_weights", with_step(flat_state), "'last'"),
-    _fault("removed_weights_stay_zero_in_an_agent", with_step(drift), "not zero"),
-    _fault("goes_on_alike_from_a_checkpoint", with_step(remember_outside), "self.state"),
-    _fault("lets_its_memory_be_replaced", making(Cached), "refresh()"),
-    _fault("lets_weights_shrink", making(CachedShrinking), "shrank"),
-    _fault("reports_scalars", making(NumbersReported), "not a number", **TRACES),
-    _fault("reset_empties_the_trace", making(NeverReset), "left in the trace", **TRACES),
-    _fault("takes_several_environments", making(OneOnly), "nothing moves", **TRACES),
-    _fault("averages_targets", making(partial(Averaging, lr=0.01)), "(1 - tau) target"),
+    _fault("removed_weights_stay_zero", "come back", with_step(lambda o, p: p.add_(0.001))),
+    _fault(
+        *("removed_weights_stay_zero", "'last'"),
+        with_step(lambda o, p: o.state[p].update(last=p.grad.flatten())),
+    ),
+    _fault("removed_weights_stay_zero_in_an_agent", "zero", with_step(lambda o, p: p.add_(0.001))),
+    _fault(
+        *("goes_on_alike_from_a_checkpoint", "differ"),
+        with_step(lambda o, p: p.add_(0.001 * torch.randn(p.shape))),
+    ),
+    _fault("goes_on_alike_from_a_checkpoint", "self.state", with_step(remember_outside)),
+    _fault(REPLACED, "refresh()", making(Cached)),
+    _fault(REPLACED, "shrank", making(partial(Cached, strict=True))),
+    _fault(TRACE, "0-d tensor", making(Reports), **TRACES),
+    _fault(TRACE, "left in the trace", traced(reset=torch.zeros_like), **TRACES),
+    _fault(
+        *(TRACE, "nothing moves"),
+        traced(delta=lambda delta: delta * (len(delta) == 1)),
+        **TRACES,
+    ),
 ]

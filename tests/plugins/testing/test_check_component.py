@@ -12,8 +12,8 @@ import pytest
 from core.api.errors import UserError
 from core.api.hookspecs import KINDS
 from plugins.testing import SUITES, check_component, checks, run_checks, suite_for
-from tests.plugins.testing.faulty import Fault, offering
-from tests.plugins.testing.faulty_masks import Turning, Vectors
+from tests.plugins.testing.faulty import Fault, but, offering
+from tests.plugins.testing.faulty_masks import Halves, Turning
 
 HERE = Path(__file__).parent
 QUICK = """\
@@ -30,7 +30,7 @@ device: cpu
 
 
 def plugin(build):
-    return offering(Fault("masks", "", build, ""))
+    return offering(Fault("masks", "", "", build))
 
 
 # --- check_component --------------------------------------------------------------------
@@ -42,16 +42,16 @@ def test_it_is_silent_where_all_is_well():
 
 def test_it_says_everything_that_is_wrong():
     with pytest.raises(AssertionError) as caught:
-        check_component("masks", "faulty", plugin=plugin(Vectors))
+        check_component("masks", "faulty", plugin=plugin(but(Halves, target="brain")))
     text = str(caught.value)
     assert re.match(r"\d+ of \d+ checks of mask 'faulty' failed:\n- ", text)
-    assert "- leaves_vectors_dense: biases and norms are pruned" in text
+    assert "- draws_masks_that_fit: 'target' is to be one of" in text
 
 
 def test_attributes_of_the_suite_can_be_given():
     suite = suite_for("masks", "faulty", None, plugin(Turning), keeps_count=True, frames=200)
     found = {checked.name: checked for checked in run_checks(suite)}
-    assert found["count_is_kept"].outcome == "passed"
+    assert found["masks_change_in_the_run"].outcome == "passed"
     assert found["values_out_of_range_are_refused"].outcome == "skipped"
     assert "'refused'" in found["values_out_of_range_are_refused"].message
     assert "failed" not in {checked.outcome for checked in found.values()}

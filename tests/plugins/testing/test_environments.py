@@ -55,12 +55,10 @@ class TestDMControlPixels(EnvironmentSuite):
     }
     steps = 14
     # making one takes a quarter of a second; what does not lie in pictures is checked of states
-    test_set_seed_begins_anew = None
+    test_the_seed_decides_and_nothing_else = None
     test_other_seeds_begin_elsewhere = None
-    test_it_draws_from_no_global_generator = None
     test_a_reset_touches_only_the_chosen = None
     test_actions_beyond_the_bounds_count_as_the_bounds = None
-    test_closing_twice_is_allowed = None
     test_it_steps_as_torchrl_does = None
     test_observations_are_copies = None
 

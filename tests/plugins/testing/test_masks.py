@@ -7,6 +7,13 @@ from typing import ClassVar
 from plugins.testing import MaskSuite
 from tests.plugins.testing.complete import all_have_a_class
 
+
+class OfCommonCode(MaskSuite):
+    """A scheme that is saved by the code of another here: no new process, which takes seconds."""
+
+    test_goes_on_alike_in_a_new_process = None
+
+
 OUT_OF_RANGE = ({"sparsity": 1.0}, {"sparsity": -0.1}, {"target": ""})
 
 
@@ -16,40 +23,37 @@ class TestErdosRenyi(MaskSuite):
     refused = OUT_OF_RANGE
 
 
-class TestUniform(MaskSuite):
+class TestUniform(OfCommonCode):
     component = "uniform"
     options: ClassVar = {"sparsity": 0.75, "counted": "kernels"}
     refused = OUT_OF_RANGE
 
-    def density(self, role, name, shape):
-        return 0.25 if len(shape) > 1 else None
 
-
-class TestUniformByCoins(MaskSuite):
+class TestUniformByCoins(OfCommonCode):
     component = "openwork:uniform"
     options: ClassVar = {"sparsity": 0.5, "draw": "bernoulli", "target": "critic"}
     capabilities: ClassVar = {"exact": False}
 
 
-class TestEncoderAlone(MaskSuite):
+class TestEncoderAlone(OfCommonCode):
     component = "erdos_renyi"
     options: ClassVar = {"sparsity": 0.5, "target": "encoder"}
 
 
-class TestNone(MaskSuite):
+class TestNone(OfCommonCode):
     component = "none"
     refused = ({"target": ""},)
     capabilities: ClassVar = {"random": False, "prunes": False}
 
 
-class TestMagnitude(MaskSuite):
+class TestMagnitude(OfCommonCode):
     component = "magnitude"
     options: ClassVar = {"sparsity": 0.7}
     refused = (*OUT_OF_RANGE, {"at": -1})
     capabilities: ClassVar = {"random": False}
 
 
-class TestMagnitudeInTraining(MaskSuite):
+class TestMagnitudeInTraining(OfCommonCode):
     component = "magnitude"
     options: ClassVar = {"sparsity": 0.7, "at": 500, "distribution": "global"}
     capabilities: ClassVar = {"random": False}
@@ -62,23 +66,20 @@ class TestSnip(MaskSuite):
     capabilities: ClassVar = {"random": False}
 
 
-class TestNM(MaskSuite):
+class TestNM(OfCommonCode):
     component = "nm"
     options: ClassVar = {"n": 2, "m": 4}
     refused = ({"n": 4}, {"n": 0}, {"m": 1}, {"target": ""})
 
-    def density(self, role, name, shape):
-        return 0.5 if len(shape) == 2 and shape[1] % 4 == 0 else None
 
-
-class TestBlock(MaskSuite):
+class TestBlock(OfCommonCode):
     component = "block"
     options: ClassVar = {"sparsity": 0.5, "side": 4}
     refused = (*OUT_OF_RANGE, {"side": 1})
     capabilities: ClassVar = {"exact": False}  # whole blocks
 
 
-class TestSmallWorld(MaskSuite):
+class TestSmallWorld(OfCommonCode):
     component = "small_world"
     options: ClassVar = {"sparsity": 0.6}
     refused = (*OUT_OF_RANGE, {"rewiring": 1.5})

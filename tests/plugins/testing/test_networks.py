@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from plugins.testing import NetworkSuite
-from plugins.testing.harness.agents import PIXELS, STATES
+from plugins.testing.harness.agents import PIXELS
 from tests.plugins.testing.complete import all_have_a_class
 
 SMALL: dict[str, int] = {"width": 8, "blocks": 1}
@@ -15,14 +15,12 @@ class TestSimba(NetworkSuite):
     component = "simba"
     options: ClassVar = {"actor": SMALL, "critic": SMALL}
     refused = ({"width_scale": 0.0}, {"depth_scale": 0})
-    unfit = (PIXELS,)
 
 
 class TestMlp(NetworkSuite):
     component = "mlp"
     options: ClassVar = {"actor": {"hidden": [16]}, "critic": {"hidden": [16, 8]}}
     refused = ({"actor": {"hidden": []}}, {"critic": {"hidden": [0]}}, {"activation": "sine"})
-    unfit = (PIXELS,)
 
 
 class TestMlpWithNorms(NetworkSuite):
@@ -40,7 +38,6 @@ class TestDrq(NetworkSuite):
     }
     refused = ({"channels": 0}, {"feature_dim": 0})
     specs = (PIXELS,)
-    unfit = (STATES,)
 
 
 # Fewer zeros at first than by default: of a few inputs 90% are all, and nothing tells the
@@ -52,7 +49,6 @@ class TestStreamMlp(NetworkSuite):
     component = "stream_mlp"
     options: ClassVar = {"width": 16, "sparse_init": DENSER}
     refused = ({"width": 0}, {"depth": 0}, {"sparse_init": {"sparsity": 1.0}})
-    unfit = (PIXELS,)
 
 
 class TestStreamCnn(NetworkSuite):
@@ -66,7 +62,6 @@ class TestStreamCnn(NetworkSuite):
     }
     refused = ({"width": 0}, {"filters": []}, {"kernels": [1, 2]})
     specs = (PIXELS,)
-    unfit = (STATES,)
 
 
 def test_every_design_has_a_class():

@@ -9,7 +9,7 @@ import pytest
 
 from plugins.testing import SUITES, ComponentSuite, checks, fixtures
 
-PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "testing.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "testing.md").read_text()
 ALL = [ComponentSuite, *SUITES.values()]
 SET_BY_A_KIND = {"kind", "switches"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import socket
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from core.api import Picture, UserError
-from tests.plugins.testing.faulty import Fault
+from tests.plugins.testing.faulty import Fault, but
 
 # --- figures ----------------------------------------------------------------------------
 
@@ -38,14 +39,14 @@ class Curves:
         return Figure()
 
 
-class DrawsNothing(Curves):
-    def draw(self, study):
-        return []
+def pictured(change):
+    """The good figure, with its picture changed."""
 
+    def picture(self, shown):
+        picture = Curves.picture(self, shown)
+        return change(shown, picture) or picture
 
-class NeedsALoss(Curves):
-    def draw(self, study):
-        return [self.picture([run.series["loss/critic"] for run in study.runs])]
+    return but(Curves, picture=picture)
 
 
 class NeedsNumbers(Curves):
@@ -56,46 +57,11 @@ class NeedsNumbers(Curves):
         return super().draw(study)
 
 
-class DrawsEmptyAxes(Curves):
-    def draw(self, study):
-        return super().draw(study) or [self.picture([])]
-
-
-class NamesBadly(Curves):
-    def picture(self, shown):
-        figure = super().picture(shown).figure
-        return Picture("The Loss", "Losses", "Critic", "The critic's loss.", figure)
-
-
-class Unlabelled(Curves):
-    def picture(self, shown):
-        picture = super().picture(shown)
-        picture.figure.axes[0].set_xlabel("")
-        return picture
-
-
-class OfTheDay(Curves):
-    days = itertools.count()
-
-    def picture(self, shown):
-        picture = super().picture(shown)
-        picture.figure.axes[0].set_xlabel("|" * next(self.days))
-        return picture
-
-
-class WritesIntoRuns(Curves):
-    def picture(self, shown):
-        shown[0].values[0] = 0.0
-        return super().picture(shown)
-
-
-class LeavesOpen(Curves):
-    def figure(self):
-        return pyplot.figure()
+days = itertools.count()
 
 
 def figure(check: str, words: str, kind: type) -> Fault:
-    return Fault("figures", check, lambda options, context: kind(), words)
+    return Fault("figures", check, words, lambda options, context: kind())
 
 
 # --- verbs ------------------------------------------------------------------------------
@@ -123,11 +89,6 @@ class Echo:
         return 0
 
 
-class Unexplained(Echo):
-    def add_arguments(self, parser):
-        parser.add_argument("word")
-
-
 class AddsOnce(Echo):
     added = False
 
@@ -137,27 +98,13 @@ class AddsOnce(Echo):
         self.added = True
 
 
-class OtherExamples(Echo):
-    examples = "  python -m core faulty one two\n"
-
-
-class TakesAnything(Echo):
-    def add_arguments(self, parser):
-        parser.add_argument("word", nargs=argparse.REMAINDER, help="what to say")
-
-
-class AnswersNothing(Echo):
-    def execute(self, arguments):
-        return None
-
-
 class Breaks(Echo):
     def execute(self, arguments):
         raise KeyError(arguments.word)
 
 
 def verb(check: str, words: str, kind: type, **more: Any) -> Fault:
-    return Fault("commands", check, lambda options, context: kind(), words, **more)
+    return Fault("commands", check, words, lambda options, context: kind(), **more)
 
 
 # --- loggers ----------------------------------------------------------------------------
@@ -199,12 +146,6 @@ class TakesScalars(Lines):
         scalars.clear()
 
 
-class MovesVideos(Lines):
-    def video(self, step, path):
-        path.rename(path.with_name("mine.mp4"))
-        super().video(step, path)
-
-
 class ClosesOnce(Lines):
     def close(self):
         self.file.flush()
@@ -221,10 +162,6 @@ class OpensLate(Lines):
         super().write(step, scalars)
 
 
-class StartsAfresh(Lines):
-    mode = "w"
-
-
 class OneFileEach(Lines):
     def write(self, step, scalars):
         for name, value in scalars.items():
@@ -236,9 +173,8 @@ class WritesIntegers(Lines):
         super().write(step, {name: int(value) for name, value in scalars.items()})
 
 
-class WritesHere(Lines):
-    def open(self):
-        return Path("lines.txt").open("a")
+def stray():
+    Path("stray.txt").write_text("here")
 
 
 class AsksAServer(Lines):
@@ -250,37 +186,71 @@ class AsksAServer(Lines):
 
 
 def logger(check: str, words: str, kind: type) -> Fault:
-    return Fault("loggers", check, lambda options, context: kind(context), words)
+    return Fault("loggers", check, words, lambda options, context: kind(context))
 
 
-GOOD_FIGURE, GOOD_LOGGER = figure("", "", Curves), logger("", "", Lines)
-GOOD_VERB = verb("", "", Echo, suite={"good_arguments": [["a"]], "bad_arguments": [["wrong"]]})
+HELP, EXAMPLES = "help_says_what_every_argument_is", "examples_are_command_lines_that_it_takes"
+TAKEN = "takes_whatever_is_logged"
 FAULTS = [
-    figure("draws_what_runs_hold", "'metrics'", DrawsNothing),
-    figure("draws_runs_of_every_form", "KeyError", NeedsALoss),
+    figure("", "", Curves),
+    figure("draws_what_runs_hold", "'metrics'", but(Curves, draw=lambda self, study: [])),
+    figure(
+        *("draws_what_runs_hold", "'The Loss'"),
+        pictured(lambda shown, picture: dataclasses.replace(picture, name="The Loss")),
+    ),
     figure("draws_runs_of_every_form", "IndexError", NeedsNumbers),
-    figure("draws_nothing_where_there_is_nothing", "give no picture", DrawsEmptyAxes),
-    figure("pictures_say_what_they_are", "'The Loss'", NamesBadly),
-    figure("axes_say_what_they_show", "neither label nor title", Unlabelled),
-    figure("draws_the_same_bytes_again", "loss differ", OfTheDay),
-    figure("leaves_runs_as_they_are", "work on copies", WritesIntoRuns),
-    figure("leaves_no_figure_open", "stay open", LeavesOpen),
-    verb("it_needs_no_options", "default", Echo, options_type=RequiredOption, options={"depth": 1}),
-    verb("help_says_what_every_argument_is", "word has no help", Unexplained),
-    verb("arguments_can_be_added_twice", "second time", AddsOnce),
-    verb("examples_are_command_lines_that_it_takes", "one two", OtherExamples),
-    verb("unknown_arguments_end_with_code_2", "not 2", TakesAnything),
-    verb("it_answers_an_exit_code", "an int", AnswersNothing, suite={"good_arguments": [["a"]]}),
+    figure(
+        *("draws_runs_of_every_form", "give no picture"),
+        but(Curves, draw=lambda self, study: Curves.draw(self, study) or [self.picture([])]),
+    ),
+    figure(
+        *("draws_the_same_bytes_again", "loss differ"),
+        pictured(lambda shown, drawn: drawn.figure.axes[0].set_xlabel("|" * next(days)) and None),
+    ),
+    figure(
+        *("leaves_everything_as_it_is", "work on copies"),
+        pictured(lambda shown, picture: shown[0].values.fill(0.0)),
+    ),
+    figure(
+        *("leaves_everything_as_it_is", "stay open"),
+        but(Curves, figure=lambda self: pyplot.figure()),
+    ),
+    verb("", "", Echo, suite={"good_arguments": [["a"]], "bad_arguments": [["wrong"]]}),
+    verb(HELP, "default", Echo, options_type=RequiredOption, options={"depth": 1}),
+    verb(
+        *(HELP, "word has no help"),
+        but(Echo, add_arguments=lambda self, parser: parser.add_argument("word")),
+    ),
+    verb(HELP, "second time", AddsOnce),
+    verb(EXAMPLES, "one two", but(Echo, examples="  python -m core faulty one two\n")),
+    verb(
+        *(EXAMPLES, "not 2"),
+        but(
+            Echo, add_arguments=lambda s, parser: parser.add_argument("word", nargs="...", help="x")
+        ),
+    ),
+    verb(
+        *("it_answers_an_exit_code", "an int"),
+        but(Echo, execute=lambda self, arguments: None),
+        suite={"good_arguments": [["a"]]},
+    ),
     verb("mistakes_are_one_message", "KeyError", Breaks, suite={"bad_arguments": [["wrong"]]}),
     verb("mistakes_are_one_message", "no UserError", Echo, suite={"bad_arguments": [["right"]]}),
+    logger("", "", Lines),
     logger("builds_share_no_state", "known", SharedLines),
+    logger("builds_share_no_state", "may fail early", OpensLate),
     logger("writes_scalars", "changed the scalars", TakesScalars),
-    logger("takes_videos", "took the file away", MovesVideos),
-    logger("closing_twice_is_allowed", "second 'close'", ClosesOnce),
-    logger("closing_before_anything_is_allowed", "may fail early", OpensLate),
-    logger("a_resumed_run_goes_on", "lost lines.txt", StartsAfresh),
-    logger("takes_whatever_is_logged", "odd names", OneFileEach),
-    logger("takes_whatever_is_logged", "odd numbers", WritesIntegers),
-    logger("writes_under_the_run_directory_only", "lines.txt outside", WritesHere),
-    logger("writes_under_the_run_directory_only", "another machine", AsksAServer),
+    logger("writes_scalars", "second 'close'", ClosesOnce),
+    logger(
+        *("writes_scalars", "stray.txt outside"),
+        but(Lines, write=lambda self, *given: Lines.write(self, *given) or stray()),
+    ),
+    logger("writes_scalars", "another machine", AsksAServer),
+    logger(
+        *("takes_videos", "took the file away"),
+        but(Lines, video=lambda self, step, path: path.rename(path.with_name("mine.mp4"))),
+    ),
+    logger("a_resumed_run_goes_on", "lost lines.txt", but(Lines, mode="w")),
+    logger(TAKEN, "skip or rename", OneFileEach),
+    logger(TAKEN, "nan", WritesIntegers),
 ]

@@ -1,14 +1,16 @@
-"""What a GPU would have to be waited for, seen on a CPU."""
+"""What a piece of code did besides its work: numbers read on the host, generators drawn from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from core.agent.randomness import random_state
 
 READS = {"item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "__index__"}
 """Methods that bring a tensor's numbers to the host."""
@@ -50,7 +52,29 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def host_reads() -> Iterator[dict[str, None]]:
-    """Inside, whatever reads a tensor on the host is noted, by name."""
+    """Inside, whatever reads a tensor on the host is noted, by name: a GPU would be waited for."""
     found: dict[str, None] = {}
     with _Operations(found), _Methods(found):
         yield found
+
+
+class NoTensors(TorchFunctionMode):
+    """Inside, whatever does anything with a tensor raises."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise AssertionError(getattr(func, "__name__", str(func)))
+
+
+def drawn_from(before: Mapping[str, Any]) -> str:
+    """The global generators drawn from since :func:`core.agent.randomness.random_state` was taken."""
+    after = random_state()
+    same = {
+        "Python's": before["python"] == after["python"],
+        "NumPy's": all(map(_equal, before["numpy"], after["numpy"])),
+        "torch's": torch.equal(before["torch"], after["torch"]),
+    }
+    return " and ".join(f"{name} global generator" for name, kept in same.items() if not kept)
+
+
+def _equal(first: Any, second: Any) -> bool:
+    return bool((first == second).all()) if hasattr(first, "all") else bool(first == second)
