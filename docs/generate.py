@@ -15,9 +15,9 @@ from core import api
 from core.api.component import AnyComponent
 from core.api.hookspecs import KINDS
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
-from core.options_help import needs_by_default, options_of
 from core.plugins import Plugins
 from plugins.commands.yaml_text import as_yaml
+from plugins.testing.harness.options import needs_by_default, options_of
 
 FOLDER = Path(__file__).parent / "reference" / "generated"
 

@@ -15,7 +15,7 @@ import plugins.losses
 import plugins.networks
 import plugins.optimizers
 from core.api import Component, RunStopped, UserError, hookimpl
-from core.testing import toy
+from plugins.testing.toys import toy
 
 POINT = ""
 CALL = 0

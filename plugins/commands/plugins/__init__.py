@@ -16,7 +16,7 @@ BELOW = {
     "info": "what a component takes, and who uses it",
     "doctor": "what each plugin brings, and what is wrong",
     "new": "make a package with a plugin, to be changed",
-    "check": "run the suites of core.testing on what a plugin offers",
+    "check": "run the suites of plugins.testing on what a plugin offers",
 }
 
 

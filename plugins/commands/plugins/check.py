@@ -20,7 +20,7 @@ from core.plugins.discovery import normal
 from plugins.commands.columns import write
 
 if TYPE_CHECKING:
-    from core.testing import Checked
+    from plugins.testing import Checked
 
 examples = """\
   python -m core plugins check openwork-fan-in
@@ -162,7 +162,7 @@ def _require_options(offers: Sequence[Offer], plugin: str) -> None:
 
 def _check(offer: Offer, file: Path | None, *, verbose: bool) -> bool:
     """Run one suite and tell how it went; whether nothing failed."""
-    from core.testing import run_checks, suite_for
+    from plugins.testing import run_checks, suite_for
 
     provider = offer.component.provider
     assert provider is not None

@@ -20,12 +20,12 @@ from core.api.hookspecs import ALL, KINDS
 from core.config import read_plugins
 from core.config.schema import LISTED, SINGLE
 from core.config.shipped import find, shipped
-from core.options_help import Option, needs_by_default, options_of
 from core.plugins import Plugins
 from core.plugins.discovery import normal
 from plugins.commands.columns import columns, terminal_width, wrapped, write, write_json
 from plugins.commands.plugins.kinds import read_kind
 from plugins.commands.yaml_text import as_yaml
+from plugins.testing.harness.options import Option, needs_by_default, options_of
 
 examples = """\
   python -m core plugins info erdos_renyi

@@ -58,7 +58,7 @@ TEMPLATE: Mapping[str, Template] = {
 
 
 def suite_of(kind: str) -> str:
-    """The class of :mod:`core.testing` that the package passes: ``MaskSuite``."""
+    """The class of :mod:`plugins.testing` that the package passes: ``MaskSuite``."""
     return f"{KINDS[kind].split()[0].capitalize()}Suite"
 
 

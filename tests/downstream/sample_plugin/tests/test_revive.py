@@ -1,5 +1,5 @@
 import torch
-from core.testing import MaskSuite
+from plugins.testing import MaskSuite
 
 from openwork_revive.scheme import revive
 

@@ -1,0 +1,1 @@
+"""Environments without a simulator, for tests; :mod:`plugins.testing.toys.toy` offers them."""

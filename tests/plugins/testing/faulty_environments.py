@@ -1,0 +1,160 @@
+"""Environments that break one rule each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from core.api import EnvironmentSpec
+from plugins.testing.toys.options import ToyStatesOptions
+from plugins.testing.toys.toy_env import ToyEnv
+from tests.plugins.testing.faulty import Fault, but
+
+
+class World:
+    """A toy whose environments are of another class, or whose spec says something else."""
+
+    description = "faulty"
+
+    def __init__(self, options: Any, env: type = ToyEnv, **said: Any) -> None:
+        self.options, self.env = options, env
+        self.own = options.spec()
+        self.spec: EnvironmentSpec = replace(self.own, **said)
+
+    def make(self, count: int, seed: int) -> Any:
+        return self.env(self.options, self.own, count, seed)
+
+
+def stepping(change):
+    """A toy with what a step gives changed."""
+    return but(ToyEnv, _advance=lambda self, action: change(ToyEnv._advance(self, action), action))
+
+
+def terminating(given, action):
+    none = torch.zeros_like(given["truncated"])
+    return {**given, "terminated": given["truncated"], "truncated": none}
+
+
+class Unmarked(ToyEnv):
+    def _root(self):
+        root = super()._root()
+        return root.set("is_init", torch.zeros_like(root["is_init"]))
+
+
+class Jumping(ToyEnv):
+    def step_and_maybe_reset(self, tensordict):
+        step, root = super().step_and_maybe_reset(tensordict)
+        return step, root.set("observation", root["observation"] + 1)
+
+
+class FastPathOfItsOwn(ToyEnv):
+    def step_and_maybe_reset(self, tensordict):
+        step, root = super().step_and_maybe_reset(tensordict)
+        step["next", "reward"] += 1
+        return step, root
+
+
+class DrawsGlobally(ToyEnv):
+    def _begin(self, which):
+        np.random.rand()
+        super()._begin(which)
+
+
+class SeededOnce(ToyEnv):
+    def _set_seed(self, seed):
+        if not self._dots:
+            super()._set_seed(seed)
+
+
+class ForgetsGenerators(ToyEnv):
+    def load_state_dict(self, state, *_, **__):
+        own = [dot._generator.bit_generator.state for dot in self._dots]
+        super().load_state_dict(state)
+        for dot, generator in zip(self._dots, own, strict=True):
+            dot._generator.bit_generator.state = generator
+
+
+class LoadsWhatHasBegun(ToyEnv):
+    def load_state_dict(self, state, *_, **__):
+        if not state["dots"][0]["over"]:
+            super().load_state_dict(state)
+
+
+class StaysRestored(ToyEnv):
+    def _reset(self, tensordict=None, **_):
+        kept = self._keep_restored
+        root = super()._reset(tensordict)
+        self._keep_restored = kept
+        return root
+
+
+class MovedByDrawing(ToyEnv):
+    def render(self, index=0, height=240, width=320):
+        self._dots[index]._place[0] *= 0.5
+        return super().render(index, height, width)
+
+
+def fault(check: str, words: str, world: type = World, env: type = ToyEnv, **more: Any) -> Fault:
+    said = {key: more.pop(key) for key in ("observation", "action_repeat") if key in more}
+    return Fault(
+        *("environments", check, words, lambda options, context: world(options, env, **said)),
+        options_type=ToyStatesOptions,
+        options={"limit": 12, **more.pop("options", {})},
+        **more,
+    )
+
+
+SPEC, SEED = "what_it_gives_is_what_the_spec_says", "the_seed_decides_and_nothing_else"
+SAVED, DRAWN = "a_saved_state_goes_on_exactly", "drawing_gives_rgb_and_changes_nothing"
+Sideways = but(ToyEnv, render=lambda self, i, height, width: ToyEnv.render(self, i, width, height))
+FAULTS = [
+    fault("", ""),
+    fault(
+        *("torchrl_accepts_its_specs", "check_env_specs"),
+        env=stepping(lambda given, action: {**given, "reward": given["reward"].double()}),
+    ),
+    fault(SPEC, "observation is to be [3, 5]", observation=(5,)),
+    fault(
+        *(SPEC, "not finite"),
+        env=stepping(lambda given, action: {**given, "reward": given["reward"] * float("nan")}),
+    ),
+    fault("episodes_are_marked_and_connected", "'is_init'", env=Unmarked),
+    fault("episodes_are_marked_and_connected", "the step before", env=Jumping),
+    fault("it_steps_as_torchrl_does", "'next reward'", env=FastPathOfItsOwn),
+    fault(
+        *("a_reset_touches_only_the_chosen", "the others"),
+        env=but(ToyEnv, _reset=lambda self, tensordict=None, **_: ToyEnv._reset(self, None)),
+    ),
+    fault(
+        *("a_time_limit_truncates", "truncate"),
+        env=stepping(terminating),
+        options={"ends": False},
+    ),
+    fault("action_repeat_counts", "action_repeat", action_repeat=1),
+    fault(
+        *(SEED, "one seed differ"),
+        but(World, make=lambda self, n, seed: World.make(self, n, int(np.random.randint(2**30)))),
+    ),
+    fault(SEED, "global generator", env=DrawsGlobally),
+    fault(SEED, "set_seed(5)", env=SeededOnce),
+    fault(
+        *("other_seeds_begin_elsewhere", "seed each"),
+        but(World, make=lambda self, count, seed: World.make(self, count, 0)),
+    ),
+    fault(
+        *("actions_beyond_the_bounds_count_as_the_bounds", "clip"),
+        env=stepping(lambda given, action: {**given, "reward": action.abs().sum(-1, keepdim=True)}),
+    ),
+    fault(
+        *("observations_are_copies", "give a copy"),
+        env=but(ToyEnv, _observation=lambda self: torch.from_numpy(self._observations)),
+    ),
+    fault(SAVED, "goes on differently", env=ForgetsGenerators),
+    fault(SAVED, "never reset", env=LoadsWhatHasBegun),
+    fault(SAVED, "second reset", env=StaysRestored),
+    fault(DRAWN, "[240, 320, 3]", env=Sideways),
+    fault(DRAWN, "drawn goes on", env=MovedByDrawing),
+]

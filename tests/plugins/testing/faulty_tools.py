@@ -1,0 +1,256 @@
+"""Figures, verbs and loggers that break one rule each."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from matplotlib import pyplot
+from matplotlib.figure import Figure
+
+from core.api import Picture, UserError
+from tests.plugins.testing.faulty import Fault, but
+
+# --- figures ----------------------------------------------------------------------------
+
+
+class Curves:
+    """A good figure: the critic's loss."""
+
+    def draw(self, study):
+        found = [run.series["loss/critic"] for run in study.runs if "loss/critic" in run.series]
+        shown = [series for series in found if len(series.steps)]
+        return [self.picture(shown)] if shown else []
+
+    def picture(self, shown):
+        figure = self.figure()
+        axes = figure.subplots()
+        axes.set_xlabel("frames")
+        for series in shown:
+            axes.plot(series.steps, series.values)
+        return Picture("loss", "Losses", "Critic", "The critic's loss.", figure)
+
+    def figure(self):
+        return Figure()
+
+
+def pictured(change):
+    """The good figure, with its picture changed."""
+
+    def picture(self, shown):
+        picture = Curves.picture(self, shown)
+        return change(shown, picture) or picture
+
+    return but(Curves, picture=picture)
+
+
+class NeedsNumbers(Curves):
+    def draw(self, study):
+        for run in study.runs:
+            if "loss/critic" in run.series:
+                run.series["loss/critic"].values[-1]
+        return super().draw(study)
+
+
+days = itertools.count()
+
+
+def figure(check: str, words: str, kind: type) -> Fault:
+    return Fault("figures", check, words, lambda options, context: kind())
+
+
+# --- verbs ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RequiredOption:
+    """Which no verb may have."""
+
+    depth: int
+    """How deep."""
+
+
+class Echo:
+    """A good verb."""
+
+    examples = "  python -m core faulty word\n"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("word", help="what to say")
+
+    def execute(self, arguments: argparse.Namespace) -> Any:
+        if arguments.word == "wrong":
+            raise UserError("say another word")
+        return 0
+
+
+class AddsOnce(Echo):
+    added = False
+
+    def add_arguments(self, parser):
+        if not self.added:
+            super().add_arguments(parser)
+        self.added = True
+
+
+class Breaks(Echo):
+    def execute(self, arguments):
+        raise KeyError(arguments.word)
+
+
+def verb(check: str, words: str, kind: type, **more: Any) -> Fault:
+    return Fault("commands", check, words, lambda options, context: kind(), **more)
+
+
+# --- loggers ----------------------------------------------------------------------------
+
+
+class Lines:
+    """A good logger: a text file."""
+
+    mode = "a"
+
+    def __init__(self, context: Any) -> None:
+        self.path = context.run.directory / "lines.txt"
+        self.file: Any = self.open()
+
+    def open(self) -> Any:
+        return self.path.open(self.mode)
+
+    def write(self, step: int, scalars: Any) -> None:
+        self.file.write(f"{step} {sorted(scalars.items())}\n")
+
+    def video(self, step: int, path: Path) -> None:
+        self.file.write(f"{step} {path}\n")
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class SharedLines(Lines):
+    names: ClassVar[list[str]] = []
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.known = self.names
+
+
+class TakesScalars(Lines):
+    def write(self, step, scalars):
+        super().write(step, scalars)
+        scalars.clear()
+
+
+class ClosesOnce(Lines):
+    def close(self):
+        self.file.flush()
+        file, self.file = self.file, None
+        file.close()
+
+
+class OpensLate(Lines):
+    def open(self):
+        return None
+
+    def write(self, step, scalars):
+        self.file = self.file or self.path.open("a")
+        super().write(step, scalars)
+
+
+class OneFileEach(Lines):
+    def write(self, step, scalars):
+        for name, value in scalars.items():
+            (self.path.parent / name.replace("/", "_")).write_text(f"{value}\n")
+
+
+class WritesIntegers(Lines):
+    def write(self, step, scalars):
+        super().write(step, {name: int(value) for name, value in scalars.items()})
+
+
+def stray():
+    Path("stray.txt").write_text("here")
+
+
+class AsksAServer(Lines):
+    def write(self, step, scalars):
+        try:
+            socket.create_connection(("127.0.0.1", 9), timeout=0.1)
+        except OSError:
+            super().write(step, scalars)
+
+
+def logger(check: str, words: str, kind: type) -> Fault:
+    return Fault("loggers", check, words, lambda options, context: kind(context))
+
+
+HELP, EXAMPLES = "help_says_what_every_argument_is", "examples_are_command_lines_that_it_takes"
+TAKEN = "takes_whatever_is_logged"
+FAULTS = [
+    figure("", "", Curves),
+    figure("draws_what_runs_hold", "'metrics'", but(Curves, draw=lambda self, study: [])),
+    figure(
+        *("draws_what_runs_hold", "'The Loss'"),
+        pictured(lambda shown, picture: dataclasses.replace(picture, name="The Loss")),
+    ),
+    figure("draws_runs_of_every_form", "IndexError", NeedsNumbers),
+    figure(
+        *("draws_runs_of_every_form", "give no picture"),
+        but(Curves, draw=lambda self, study: Curves.draw(self, study) or [self.picture([])]),
+    ),
+    figure(
+        *("draws_the_same_bytes_again", "loss differ"),
+        pictured(lambda shown, drawn: drawn.figure.axes[0].set_xlabel("|" * next(days)) and None),
+    ),
+    figure(
+        *("leaves_everything_as_it_is", "work on copies"),
+        pictured(lambda shown, picture: shown[0].values.fill(0.0)),
+    ),
+    figure(
+        *("leaves_everything_as_it_is", "stay open"),
+        but(Curves, figure=lambda self: pyplot.figure()),
+    ),
+    verb("", "", Echo, suite={"good_arguments": [["a"]], "bad_arguments": [["wrong"]]}),
+    verb(HELP, "default", Echo, options_type=RequiredOption, options={"depth": 1}),
+    verb(
+        *(HELP, "word has no help"),
+        but(Echo, add_arguments=lambda self, parser: parser.add_argument("word")),
+    ),
+    verb(HELP, "second time", AddsOnce),
+    verb(EXAMPLES, "one two", but(Echo, examples="  python -m core faulty one two\n")),
+    verb(
+        *(EXAMPLES, "not 2"),
+        but(
+            Echo, add_arguments=lambda s, parser: parser.add_argument("word", nargs="...", help="x")
+        ),
+    ),
+    verb(
+        *("it_answers_an_exit_code", "an int"),
+        but(Echo, execute=lambda self, arguments: None),
+        suite={"good_arguments": [["a"]]},
+    ),
+    verb("mistakes_are_one_message", "KeyError", Breaks, suite={"bad_arguments": [["wrong"]]}),
+    verb("mistakes_are_one_message", "no UserError", Echo, suite={"bad_arguments": [["right"]]}),
+    logger("", "", Lines),
+    logger("builds_share_no_state", "known", SharedLines),
+    logger("builds_share_no_state", "may fail early", OpensLate),
+    logger("writes_scalars", "changed the scalars", TakesScalars),
+    logger("writes_scalars", "second 'close'", ClosesOnce),
+    logger(
+        *("writes_scalars", "stray.txt outside"),
+        but(Lines, write=lambda self, *given: Lines.write(self, *given) or stray()),
+    ),
+    logger("writes_scalars", "another machine", AsksAServer),
+    logger(
+        *("takes_videos", "took the file away"),
+        but(Lines, video=lambda self, step, path: path.rename(path.with_name("mine.mp4"))),
+    ),
+    logger("a_resumed_run_goes_on", "lost lines.txt", but(Lines, mode="w")),
+    logger(TAKEN, "skip or rename", OneFileEach),
+    logger(TAKEN, "nan", WritesIntegers),
+]
