@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from core.api.errors import UserError
 
@@ -50,6 +48,9 @@ def read_file(path: Path) -> Source:
     Raises:
         UserError: not YAML, or not a mapping.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     text = path.read_text(encoding="utf-8")
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -74,6 +75,9 @@ def read_override(text: str) -> tuple[Key, Any, Origin]:
     Raises:
         UserError: no ``=``, an empty key, or a value that is not YAML.
     """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     name, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[\w:.-]+", name):
         raise UserError(
