@@ -18,3 +18,9 @@ def add_verbs(parser: argparse.ArgumentParser, package: str, summaries: Mapping[
     for name, summary in summaries.items():
         command = import_module(f"{package}.{name}")
         add_verb(below, name, summary, command).set_defaults(below=command.execute)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """The verb that was asked for."""
+    code: int = arguments.below(arguments)
+    return code

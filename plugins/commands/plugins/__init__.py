@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from plugins.commands.below import add_verbs
+from plugins.commands.below import add_verbs, execute
+
+__all__ = ["add_arguments", "examples", "execute"]
 
 examples = """\
   python -m core plugins list --kind mask
@@ -23,9 +25,3 @@ BELOW = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The verbs below it."""
     add_verbs(parser, __name__, BELOW)
-
-
-def execute(arguments: argparse.Namespace) -> int:
-    """The verb below that was asked for."""
-    code: int = arguments.below(arguments)
-    return code
