@@ -15,7 +15,7 @@ from core.api import Refreshable
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
 from plugins.optimizers.obgd import ObGD
 from tests.fake_cuda import CUDA, LAZY, claim_module, fake_device
-from tests.plugins.obgd_oracle import (
+from tests.plugins.optimizers.obgd_oracle import (
     DOUBLE,
     OPTIMIZERS,
     SHAPES,

@@ -11,7 +11,7 @@ from torch import nn
 
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
 from plugins.optimizers.obgd import ObGD
-from tests.plugins.obgd_oracle import (
+from tests.plugins.optimizers.obgd_oracle import (
     DOUBLE,
     OPTIMIZERS,
     SHAPES,
