@@ -42,7 +42,7 @@ from bench.execution_parts import (
 )
 from bench.execution_phases import phases
 from core.agent.learner import Learner
-from core.api import Average, Batch, Metrics, Phase, dense
+from core.api import Batch, Metrics, Phase, dense
 
 GAMMA, TAU, LR, DECAY, BLOCKS = 0.99, 0.005, 1e-4, 1e-2, 2
 DENSE, AFTER, PRODUCT = "dense", "mask after the step", "weight x mask"
@@ -82,10 +82,9 @@ class CriticLoss(nn.Module):
         super().__init__()
         self.critic = critic
         self.target = deepcopy(critic).requires_grad_(False)
-        average = Average(self.target, critic, TAU)
         self.phases = (
             Phase("critic", self._objective, (critic,)),
-            Phase("target", self._average, average=average),
+            Phase("target", self._average),
         )
 
     def prepare(self, batch: Any) -> Batch:

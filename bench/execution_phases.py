@@ -33,11 +33,11 @@ def _once(learner: Learner, batch: Batch, clock: Clock) -> Parts:
     from plugins.execution import kernels
 
     parts: Parts = {"products forward": 0.0, "products backward": 0.0}
-    parts |= {"optimizer, averages": 0.0, "gradient norm": 0.0}
+    parts |= {"optimizer": 0.0, "gradient norm": 0.0}
     with (
         _timed(kernels, "forward", "products forward", parts, clock),
         _timed(kernels, "backward", "products backward", parts, clock),
-        _timed(learner.steps[0].optimizer, "step", "optimizer, averages", parts, clock),
+        _timed(learner.steps[0].optimizer, "step", "optimizer", parts, clock),
         _timed(torch.nn.utils, "get_total_norm", "gradient norm", parts, clock),
     ):
         started = clock()

@@ -60,7 +60,6 @@ from core.api.loggers import Logger as Logger
 from core.api.loggers import LoggerContext as LoggerContext
 from core.api.loggers import RunInfo as RunInfo
 from core.api.losses import AnalysisBatch as AnalysisBatch
-from core.api.losses import Average as Average
 from core.api.losses import Batch as Batch
 from core.api.losses import Fusable as Fusable
 from core.api.losses import Inspectable as Inspectable
@@ -81,7 +80,6 @@ from core.api.networks import MaskAware as MaskAware
 from core.api.networks import NetworkContext as NetworkContext
 from core.api.networks import Networks as Networks
 from core.api.networks import Normaliser as Normaliser
-from core.api.optimizers import Averaging as Averaging
 from core.api.optimizers import OptimizerContext as OptimizerContext
 from core.api.optimizers import OptimizerFactory as OptimizerFactory
 from core.api.optimizers import Refreshable as Refreshable

@@ -43,9 +43,7 @@ def objectives(run: TinyRun, batch: TensorDictBase) -> dict[str, float]:
 
 def targets(run: TinyRun) -> list[nn.Module]:
     """The target networks that the loss tells of."""
-    shown = list(run.loss.targets.values()) if isinstance(run.loss, Inspectable) else []
-    averages = (phase.average for phase in run.loss.phases)
-    return shown + [average.target for average in averages if average is not None]
+    return list(run.loss.targets.values()) if isinstance(run.loss, Inspectable) else []
 
 
 def differences(first: TensorDictBase, second: TensorDictBase) -> list[str]:

@@ -26,9 +26,6 @@ class AdamWOptions:
     """Added to the root of the second moment, above 0."""
     weight_decay: float = 1e-2
     """Decoupled decay, at least 0, times ``lr`` per update, on every parameter."""
-    native: bool = True
-    """On a CPU, move weights, moments and target averages in one pass over the memory, by a
-    compiled kernel: to the same numbers, in less time. False: PyTorch's fused kernels."""
 
     def __post_init__(self) -> None:
         check_adam(self.lr, self.betas, self.eps, self.weight_decay)
@@ -46,9 +43,6 @@ class AdamOptions:
     """Added to the root of the second moment, above 0."""
     weight_decay: float = 0.0
     """L2 penalty, at least 0, added to the gradients."""
-    native: bool = True
-    """On a CPU, move weights, moments and target averages in one pass over the memory, by a
-    compiled kernel: to the same numbers, in less time. False: PyTorch's fused kernels."""
 
     def __post_init__(self) -> None:
         check_adam(self.lr, self.betas, self.eps, self.weight_decay)
@@ -115,24 +109,16 @@ class AdaptiveObGDOptions:
 def _adam_factory(
     options: AdamWOptions | AdamOptions, context: OptimizerContext, *, decoupled: bool
 ) -> OptimizerFactory:
-    from torch.optim import Adam, AdamW
+    from plugins.optimizers.adam import FusedAdam
 
-    from plugins.optimizers import kernels
-    from plugins.optimizers.one_pass import OnePassAdam, fits
-
-    native = options.native and context.device.type == "cpu" and kernels.adam() is not None
     # Capturable keeps the step count on the GPU, for CUDA graphs; elsewhere it only costs.
-    capturable = context.device.type == "cuda"
+    how: dict[str, Any] = {"fused": True, "capturable": context.device.type == "cuda"}
 
     def optimizer(
         parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any], phase: str
     ) -> torch.optim.Optimizer:
         asked = asdict(replace(options, **overrides))
-        del asked["native"]
-        if native and fits(parameters):
-            return OnePassAdam(parameters, **asked, decoupled=decoupled)
-        make = AdamW if decoupled else Adam
-        return make(parameters, **asked, fused=True, capturable=capturable)
+        return FusedAdam(parameters, **asked, **how, decoupled_weight_decay=decoupled)
 
     return optimizer
 

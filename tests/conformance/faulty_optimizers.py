@@ -133,11 +133,6 @@ class CachedShrinking(Cached):
             super().step(closure)
 
 
-class Averaging(SGD):
-    def follow(self, pairs, tau):
-        return True
-
-
 class NumbersReported(Traced):
     def step(self, **arguments):
         super().step(**arguments)
@@ -176,5 +171,4 @@ FAULTS = [
     _fault("reports_scalars", making(NumbersReported), "not a number", **TRACES),
     _fault("reset_empties_the_trace", making(NeverReset), "left in the trace", **TRACES),
     _fault("takes_several_environments", making(OneOnly), "nothing moves", **TRACES),
-    _fault("averages_targets", making(partial(Averaging, lr=0.01)), "(1 - tau) target"),
 ]
