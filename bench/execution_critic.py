@@ -161,7 +161,6 @@ def check_same(learner: Learner, by_hand: ByHand, batch: Batch) -> None:
     """
     learner.step(batch)
     by_hand(batch)
-    learner.execution.settle()
     loss: Any = learner.loss
     for network, plain in ((loss.critic, by_hand.critic), (loss.target, by_hand.target)):
         for name, expected in plain.named_parameters():

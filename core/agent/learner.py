@@ -177,7 +177,6 @@ class Learner:
             raise RunStopped(f"'{name}' became non-finite at update {update + 1}")
 
     def state_dict(self) -> dict[str, Any]:
-        self.execution.settle()
         return {
             "loss": self.loss.state_dict(),  # type: ignore[attr-defined]
             "optimizers": {
@@ -190,7 +189,6 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.execution.settle()
         self.loss.load_state_dict(state["loss"])  # type: ignore[attr-defined]
         for step in self.steps:
             if step.optimizer is not None:

@@ -212,7 +212,6 @@ class TinyRun:
             due = self.agent.topology.due(self.frame)
             logged += self.agent.topology.change(due, self.probe()) if due else []
             self.agent.learner.update(learned)
-        self.agent.learner.execution.settle()
         return logged
 
     def _collect(self, learned: TensorDictBase) -> None:

@@ -226,7 +226,6 @@ def _networks(run: Experiment) -> Iterator[tuple[str, str, torch.nn.Module]]:
 
 def weights(run: Experiment) -> dict[str, Tensor]:
     """Copies of all parameters of the networks and their targets, in dense form."""
-    run.agent.learner.execution.settle()
     return {
         f"{path}.{name}": dense(module, name).detach().clone()
         for _, path, module in _networks(run)

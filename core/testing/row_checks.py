@@ -74,32 +74,26 @@ class RowChecks(ComponentSuite):
                 )
 
     def test_a_row_moves_the_modules_parameters(self) -> None:
-        for deferred in (False, True):
-            for one, row in self.rows():
-                before = _flat(one.module)
-                if deferred:
-                    one.execution.defer()
-                (inputs,) = one.inputs(1)
-                row.forward(inputs[0])
-                direction = torch.zeros(before.shape)
-                row.accumulate(torch.ones(row.outputs), direction, 0.0)
-                row.move(direction, -0.5)
-                how = "after 'defer' and 'settle'" if deferred else "at once"
-                if deferred:
-                    one.execution.settle()
-                off = apart(before - 0.5 * direction, _flat(one.module))
-                assert off <= self.tolerance, (
-                    f"{one.name}: {how}, the module's parameters are to have moved by scale "
-                    f"times direction; they are off by {off:.1e}"
+        for one, row in self.rows():
+            before = _flat(one.module)
+            (inputs,) = one.inputs(1)
+            row.forward(inputs[0])
+            direction = torch.zeros(before.shape)
+            row.accumulate(torch.ones(row.outputs), direction, 0.0)
+            row.move(direction, -0.5)
+            off = apart(before - 0.5 * direction, _flat(one.module))
+            assert off <= self.tolerance, (
+                f"{one.name}: the module's parameters are to have moved by scale times direction, "
+                f"at once; they are off by {off:.1e}"
+            )
+            off = apart(outputs(one.module, [inputs]), row.forward(inputs[0]))
+            assert off <= self.tolerance, (
+                f"{one.name}: after a move, the row is off the module by {off:.1e}"
+            )
+            for name, mask in one.masks.items():
+                assert not bool(dense(one.module, name)[~mask].any()), (
+                    f"{one.name}: a move has made removed weights of '{name}' live"
                 )
-                off = apart(outputs(one.module, [inputs]), row.forward(inputs[0]))
-                assert off <= self.tolerance, (
-                    f"{one.name}: after a move, the row is off the module by {off:.1e}"
-                )
-                for name, mask in one.masks.items():
-                    assert not bool(dense(one.module, name)[~mask].any()), (
-                        f"{one.name}: a move has made removed weights of '{name}' live"
-                    )
 
     def test_a_row_follows_other_masks(self) -> None:
         for one, row in self.rows():

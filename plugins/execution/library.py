@@ -21,7 +21,7 @@ from ctypes import (
 
 from core.api import library as compiled
 
-ABI = 3
+ABI = 4
 """As in ``native/rows.h``; raised with every change of a structure or of what a call does."""
 
 
@@ -69,8 +69,6 @@ class Network(Structure):
         ("gradient_count", c_int64),
         ("output_gradients", c_void_p),
         ("other", c_int64),
-        ("direction", c_void_p),
-        ("scale", c_float),
     )
 
 

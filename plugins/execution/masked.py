@@ -36,7 +36,6 @@ class Masked:
     def __init__(self, native: bool = True) -> None:
         self._native = native
         self._rows: WeakKeyDictionary[Row | NumpyRow, nn.Module] = WeakKeyDictionary()
-        self._deferring = False
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
         self._masks: dict[int, Tensor] = {}
@@ -84,7 +83,6 @@ class Masked:
 
     def reapply(self) -> None:
         """Put every removed weight back to zero; masks that were changed in place count."""
-        self.settle()
         self._zero(self._attached)
 
     def row(self, module: nn.Module) -> Row | NumpyRow | None:
@@ -98,7 +96,6 @@ class Masked:
             return None
         row = row_of(module, lambda parameter: self._masks.get(id(parameter)))
         if row is not None:
-            row.defers = self._deferring
             self._rows[row] = module
         return row
 
@@ -117,7 +114,6 @@ class Masked:
         Raises:
             KeyError: a mask names no parameter of the networks.
         """
-        self.settle()
         parameters = [dict(network.named_parameters()) for network in networks]
         for name, mask in masks.items():
             removed = mask.logical_not().to(parameters[0][name].device)
@@ -144,22 +140,6 @@ class Masked:
     def binds_dense(self, module: nn.Module) -> bool:
         """Whether a row of ``module`` exists that knows dense layers only."""
         return any(own is module and isinstance(row, NumpyRow) for row, own in self._rows.items())
-
-    def defer(self) -> None:
-        """See :meth:`core.api.Execution.defer`; called at every step of a run."""
-        if not self._deferring:
-            self._let_rows_defer(True)
-
-    def settle(self) -> None:
-        """See :meth:`core.api.Execution.settle`."""
-        self._let_rows_defer(False)
-        for row in self._rows:
-            row.settle()
-
-    def _let_rows_defer(self, allowed: bool) -> None:
-        self._deferring = allowed
-        for row in self._rows:
-            row.defers = allowed
 
     def rebind(self) -> None:
         """Let rows read again where the weights are, and which of them live."""

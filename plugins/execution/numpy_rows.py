@@ -69,8 +69,6 @@ class NumpyRow:
         self._weights = Weights(chain, mask_of)
         self._own = chain.parameters
         self.inputs = chain.linears[0].in_features
-        self.defers = False
-        """Without meaning here: moves are carried out at once."""
         self.outputs = sum(head.out_features for head in heads)
         self.parameters = self._weights.count
         """Length of the flat vectors."""
@@ -194,9 +192,6 @@ class NumpyRow:
         np.multiply(_array(direction, self.parameters), scale, out=self._product)
         for weight, change in self._moves:
             np.add(weight, change, out=weight)
-
-    def settle(self) -> None:
-        """Nothing: :meth:`move` moves at once."""
 
     def bind(self) -> None:
         """Read again where the weights are, and which of them live."""

@@ -180,7 +180,6 @@ class ObGD(torch.optim.Optimizer):
         size = step_size(lr, group["kappa"], at_least_one(abs(delta)) * norm)
         network.move(direction, delta * (size if group["maximize"] else -size))
         if reset:
-            network.settle()  # A move that is put off needs the trace as it was.
             trace.zero_()
         return {"trace_norm": norm, "step_size": size, "bound_active": float(size < lr)}
 

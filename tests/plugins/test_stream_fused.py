@@ -64,8 +64,6 @@ class RowInTorch:
         for parameter, piece in zip(self.parameters, pieces, strict=True):
             parameter.add_(piece.view_as(parameter), alpha=scale)
 
-    def settle(self): ...
-
 
 class HalfOfEach:
     """Every second weight of the hidden layers."""

@@ -147,7 +147,7 @@ def test_the_row_path_equals_the_tensor_path(optimizer_class, lr, maximize):
         gradient = torch.from_numpy(rng.normal(size=2)).float()
         flags = {"reset": t == 6, "cut": t in (3, 9)}
         delta = float(rng.normal(scale=2))
-        row.forward(inputs)  # carries out the last move, after a reset too
+        row.forward(inputs)
         assert_close(row.weights.numpy(), flat([layer.weight]), 1e-6)
         by_tensors.zero_grad()
         layer(inputs).backward(gradient)
