@@ -50,7 +50,7 @@ from bench.timing import (
     take_turns,
 )
 from core.agent.learner import Learner
-from core.api import Average, Batch, Metrics, Phase, dense
+from core.api import Batch, Metrics, Phase, dense
 from plugins.execution.linear import native_product
 
 GAMMA, TAU, LR, DECAY, BLOCKS = 0.99, 0.005, 1e-4, 1e-2, 2
@@ -91,10 +91,9 @@ class CriticLoss(nn.Module):
         super().__init__()
         self.critic = critic
         self.target = deepcopy(critic).requires_grad_(False)
-        average = Average(self.target, critic, TAU)
         self.phases = (
             Phase("critic", self._objective, (critic,)),
-            Phase("target", self._average, average=average),
+            Phase("target", self._average),
         )
 
     def prepare(self, batch: Any) -> Batch:
@@ -171,7 +170,6 @@ def check_same(learner: Learner, by_hand: ByHand, batch: Batch) -> None:
     """
     learner.step(batch)
     by_hand(batch)
-    learner.execution.settle()
     loss: Any = learner.loss
     for network, plain in ((loss.critic, by_hand.critic), (loss.target, by_hand.target)):
         for name, expected in plain.named_parameters():

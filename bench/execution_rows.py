@@ -106,7 +106,6 @@ class Rows(Agent):
         return float(self.row.forward(state).item())
 
     def learn(self, reward: float, state: Tensor, following: Tensor) -> None:
-        self.backend.defer()  # as a run's loop does: a move waits for the next forward pass
         now, then = self.row.forward_both(state, following)
         delta = reward + GAMMA * then.item() - now.item()
         self.optimizer.row_step(self.row, self.gradient, delta)
@@ -126,9 +125,6 @@ def check_same(agents: dict[str, Agent], masks: Masks, steps: int = 10) -> None:
             agent.update()
     pairs: list[tuple[Any, Any]] = [(agents[FUSED], agents[EAGER]), (agents[sparse], masked)]
     for one, other in pairs:
-        for agent in (one, other):
-            if isinstance(agent, Rows):
-                agent.backend.settle()
         for name, _ in one.network.named_parameters():
             a, b = dense(one.network, name), dense(other.network, name)
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)

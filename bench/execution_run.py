@@ -50,7 +50,7 @@ def stepper(backend: str, scale: float) -> Callable[[int], None]:
     config = resolve(load([PRESET], words), load_plugins())
     directory = Path(tempfile.mkdtemp(prefix="bench-execution-"))
     run = Run(assembly.build(config, directory), directory, lambda: False)
-    events = run.events(watched=False)  # as the command line
+    events = run.events()
     collected = (event for event in events if isinstance(event, Collected))
     while next(collected).updates < 2 * UPDATES_PER_STEP:
         pass

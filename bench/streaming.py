@@ -61,7 +61,7 @@ def make_run(width: int, way: str) -> Run:
 
 
 def stepper(run: Run) -> Way:
-    events = run.events(watched=False)  # as the command line takes them
+    events = run.events()
     collected: Iterator[Collected] = (e for e in events if isinstance(e, Collected))
 
     def steps(count: int) -> None:
@@ -96,7 +96,6 @@ def check_same(way: str, steps: int = 30) -> None:
     for walk in (stepper(run), plain.run):
         torch.manual_seed(1)
         walk(steps)
-    run.experiment.agent.learner.execution.settle()
     for ours, theirs in ((loss.actor, plain.agent.actor), (loss.critic, plain.agent.critic)):
         for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
             torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)

@@ -23,7 +23,8 @@ from plugins.losses import register_losses
 from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
 from plugins.networks import register_networks
 from plugins.networks.options import DrqHidden, DrqOptions, SimbaOptions, SimbaSize
-from plugins.optimizers import AdamWOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdamWOptions
 
 CPU = torch.device("cpu")
 STATE = EnvironmentSpec((5,), 3)

@@ -15,7 +15,8 @@ from core.api import NetworkContext, OptimizerContext
 from core.training.agent_view import CurrentAgent
 from core.training.recent_transitions import RecentTransitions
 from plugins.networks import register_networks
-from plugins.optimizers import AdamWOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdamWOptions
 from tests.agents import CPU, build, make_batch, make_execution, make_loss, spec_of
 
 

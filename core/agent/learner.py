@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +15,6 @@ import torch
 from core.agent.running_means import RunningMeans
 from core.api.errors import RunStopped
 from core.api.losses import Fusable
-from core.api.optimizers import Averaging
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -51,8 +49,6 @@ class PhaseStep:
         own = {id(parameter) for parameter in self.parameters}
         self._others = [p for p in trained if id(p) not in own] if own else []
         self._run = self._alone(phase.run)
-        self.done_before = False
-        """A target average that the optimizer of the phase before does in its own pass."""
 
     def compile(self, backend: str) -> None:
         """Compile the objective."""
@@ -74,8 +70,6 @@ class PhaseStep:
 
     def __call__(self, batch: Batch) -> Metrics:
         """Minimise the phase's objective by one step; returns detached scalars."""
-        if self.done_before:
-            return {}
         objective, metrics = self._run(batch)
         if objective is None or self.optimizer is None:
             return metrics
@@ -116,8 +110,6 @@ class Learner:
         self.device = device
         trained = [p for p in loss.parameters() if p.requires_grad]
         self.steps = [PhaseStep(phase, make, execution, trained) for phase in self.loss.phases]
-        for before, after in pairwise(self.steps):
-            after.done_before = averages_along(before, after)
         self.updates = 0
         self.means = RunningMeans()
         self._run: Callable[[TensorDictBase], Metrics | Scalars] = self.step
@@ -186,7 +178,6 @@ class Learner:
             raise RunStopped(f"'{name}' became non-finite at update {update + 1}")
 
     def state_dict(self) -> dict[str, Any]:
-        self.execution.settle()
         return {
             "loss": self.loss.state_dict(),  # type: ignore[attr-defined]
             "optimizers": {
@@ -199,7 +190,6 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.execution.settle()
         self.loss.load_state_dict(state["loss"])  # type: ignore[attr-defined]
         for step in self.steps:
             if step.optimizer is not None:
@@ -207,21 +197,6 @@ class Learner:
         self.updates = state["updates"]
         self.means.load_state_dict(state["means"])
         self.execution.reapply()
-
-
-def averages_along(step: PhaseStep, after: PhaseStep) -> bool:
-    """Whether the optimizer of ``step`` has taken over the target average that comes ``after``.
-
-    Only where the average is all that the phase after does, and follows nothing but what this
-    optimizer moves: then no one can tell that it is done within the step.
-    """
-    optimizer, average = step.optimizer, after.phase.average
-    if average is None or optimizer is None or not isinstance(optimizer, Averaging):
-        return False
-    pairs = list(zip(average.target.parameters(), average.online.parameters(), strict=True))
-    own = {id(parameter) for parameter in step.parameters}
-    alone = not after.phase.modules and all(id(online) in own for _, online in pairs)
-    return alone and optimizer.follow(pairs, average.tau)
 
 
 def row_gradients(objectives: Tensor, parameters: Sequence[nn.Parameter]) -> tuple[Tensor, ...]:

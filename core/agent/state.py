@@ -178,7 +178,6 @@ def agent_state(agent: Agent) -> dict[str, Any]:
     Raises:
         AssertionError: a removed weight is not zero.
     """
-    agent.learner.execution.settle()
     for role, module in agent.parts.modules.items():
         masks: Mapping[str, Tensor] = agent.masks.masks.get(role, {})
         assert removed_weights_are_zero(module, masks), f"a removed weight of '{role}' is not zero"

@@ -8,7 +8,6 @@ from core.api.commands import CommandContext as CommandContext
 from core.api.commands import add_plugin_argument as add_plugin_argument
 from core.api.commands import add_verb as add_verb
 from core.api.commands import readable_time as readable_time
-from core.api.compiled import library as library
 from core.api.component import AnyComponent as AnyComponent
 from core.api.component import Component as Component
 from core.api.component import Provider as Provider
@@ -60,7 +59,6 @@ from core.api.loggers import Logger as Logger
 from core.api.loggers import LoggerContext as LoggerContext
 from core.api.loggers import RunInfo as RunInfo
 from core.api.losses import AnalysisBatch as AnalysisBatch
-from core.api.losses import Average as Average
 from core.api.losses import Batch as Batch
 from core.api.losses import Fusable as Fusable
 from core.api.losses import Inspectable as Inspectable
@@ -84,7 +82,6 @@ from core.api.networks import NetworkLayout as NetworkLayout
 from core.api.networks import Networks as Networks
 from core.api.networks import Normaliser as Normaliser
 from core.api.networks import activation_types as activation_types
-from core.api.optimizers import Averaging as Averaging
 from core.api.optimizers import OptimizerContext as OptimizerContext
 from core.api.optimizers import OptimizerFactory as OptimizerFactory
 from core.api.optimizers import Refreshable as Refreshable

@@ -62,15 +62,6 @@ class Execution(Protocol):
     def row(self, module: nn.Module) -> OnlineNetwork | None:
         """The module on one observation at a time, or None: only autograd can run it."""
 
-    def defer(self) -> None:
-        """Allow rows to put moves off, until :meth:`settle`.
-
-        For a loop in which nobody reads parameters but through rows.
-        """
-
-    def settle(self) -> None:
-        """Carry out moves that rows put off; from now on they are carried out at once."""
-
     def report(self) -> Mapping[str, Any]:
         """What was chosen, and why, in plain Python; for ``run.json``.
 
@@ -105,11 +96,4 @@ class OnlineNetwork(Protocol):
         """
 
     def move(self, direction: Tensor, scale: float) -> None:
-        """``parameters += scale direction``, ``direction`` ``[P]``.
-
-        After :meth:`Execution.defer` it may be put off until the next :meth:`forward` or
-        :meth:`settle`; until then ``direction`` must stay as it is.
-        """
-
-    def settle(self) -> None:
-        """Carry out a move that was put off."""
+        """``parameters += scale direction``, ``direction`` ``[P]``."""

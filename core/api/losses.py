@@ -46,19 +46,6 @@ class Phase:
     """For optimizers with eligibility traces: what their ``step`` takes besides gradients,
     such as ``delta`` and ``reset``. The objective is then one number per environment,
     ``[N]``, and the optimizer gets the gradient of each (:class:`TraceOptimizer`)."""
-    average: Average | None = None
-    """All that a phase without modules does, if it is a target average: then the optimizer of
-    the phase before may do it in the pass that moves the weights (:class:`Averaging`)."""
-
-
-@dataclass(frozen=True)
-class Average:
-    """A target network that follows another: ``target <- (1 - tau) target + tau online``."""
-
-    target: nn.Module
-    online: nn.Module
-    tau: float
-    """In [0, 1]."""
 
 
 @dataclass(frozen=True)

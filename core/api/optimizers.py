@@ -36,18 +36,6 @@ class TraceOptimizer(Protocol):
 
 
 @runtime_checkable
-class Averaging(Protocol):
-    """An optimizer that can average targets in the pass that moves the weights."""
-
-    def follow(self, pairs: Sequence[tuple[nn.Parameter, nn.Parameter]], tau: float) -> bool:
-        """From now on, at the end of every step, move each ``(target, online)`` pair's target.
-
-        False if it cannot: then nothing changes, and the phase goes on doing it. ``online``
-        are parameters of this optimizer.
-        """
-
-
-@runtime_checkable
 class Refreshable(Protocol):
     """An optimizer that keeps views or addresses of its state."""
 

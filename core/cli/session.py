@@ -132,7 +132,7 @@ class Session:
                 view,
             ):
                 # Nobody here is handed the agent: loggers and watchers get numbers and paths.
-                for event in self.run.events(watched=False):
+                for event in self.run.events():
                     self._dispatch(event)
                     view.show(event)
             outcome = "finished" if self.run.counters.finished else "interrupted"

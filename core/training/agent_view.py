@@ -52,12 +52,10 @@ class CurrentAgent:
 
     @property
     def loss(self) -> Any:
-        self._settle()
         return self.agent.loss
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        self._settle()
         return self.agent.parts.modules
 
     @property
@@ -66,12 +64,7 @@ class CurrentAgent:
 
     @property
     def phases(self) -> Sequence[tuple[Phase, torch.optim.Optimizer | None]]:
-        self._settle()
         return [(step.phase, step.optimizer) for step in self.agent.learner.steps]
-
-    def _settle(self) -> None:
-        """Whoever is handed networks finds them as they are, also after another update."""
-        self.agent.learner.execution.settle()
 
     def batch(self, options: BatchOptions) -> AnalysisBatch:
         if options not in self._batches:

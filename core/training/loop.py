@@ -53,13 +53,8 @@ class Run:
         # What is still needed: the rest may be as large as the agent.
         self._saved_state = {key: state[key] for key in ("metrics", "random")}
 
-    def events(self, *, watched: bool = True) -> Iterator[Event]:
+    def events(self) -> Iterator[Event]:
         """Train to the end, or until a stop is asked for.
-
-        Args:
-            watched: whoever takes the events may look at the agent's parameters meanwhile. If
-                not, the last step of the weights may be put off until they are next read by
-                the loop itself (:meth:`core.api.execution.Execution.defer`).
 
         Raises:
             RunStopped: an update was not finite. The last checkpoint stays as it is.
@@ -71,24 +66,19 @@ class Run:
             checkpoint.restore_randomness(state)
         self.throughput.start(self.counters.frames, self.experiment.agent.learner.updates)
         try:
-            yield from self._train(iter(collector), watched)
+            yield from self._train(iter(collector))
         except RunStopped as error:
             raise RunStopped(f"frame {self.counters.frames}: {error}") from None
         finally:
             self.metrics.close()
-            try:
-                self.experiment.agent.learner.execution.settle()
-            finally:
-                self.experiment.close()
+            self.experiment.close()
 
-    def _train(self, collected: Iterator[Any], watched: bool) -> Iterator[Event]:
-        counters, execution = self.counters, self.experiment.agent.learner.execution
+    def _train(self, collected: Iterator[Any]) -> Iterator[Event]:
+        counters = self.counters
         while True:
             yield from self._due()
             if self.stop() or self.finished:
                 break
-            if not watched:
-                execution.defer()
             yield from self._iterate(next(collected))
             yield Collected(counters.frames, self.experiment.agent.learner.updates)
         counters.finished = self.finished and not self.stop()
@@ -177,7 +167,6 @@ class Run:
         episodes = options.episodes
         if self.finished and options.final_episodes is not None:
             episodes = options.final_episodes
-        self.experiment.agent.learner.execution.settle()
         named = self.directory / "videos" / f"{counters.frames:010d}.mp4"
         video = named if self.options.record_video else None
         started = time.perf_counter()

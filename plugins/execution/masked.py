@@ -42,7 +42,6 @@ class Masked:
     def __init__(self, native: bool = True) -> None:
         self._native = native
         self._rows: WeakKeyDictionary[CompiledNetwork, nn.Module] = WeakKeyDictionary()
-        self._deferring = False
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
         self._masks: dict[int, Tensor] = {}
@@ -90,7 +89,6 @@ class Masked:
 
     def reapply(self) -> None:
         """Put every removed weight back to zero; masks that were changed in place count."""
-        self.settle()
         self._zero(self._attached)
 
     def row(self, module: nn.Module) -> CompiledNetwork | None:
@@ -104,7 +102,6 @@ class Masked:
             return None
         row = online_network(module, lambda parameter: self._masks.get(id(parameter)))
         if row is not None:
-            row.defers = self._deferring
             self._rows[row] = module
         return row
 
@@ -123,7 +120,6 @@ class Masked:
         Raises:
             KeyError: a mask names no parameter of the networks.
         """
-        self.settle()
         parameters = [dict(network.named_parameters()) for network in networks]
         for name, mask in masks.items():
             removed = mask.logical_not().to(parameters[0][name].device)
@@ -146,22 +142,6 @@ class Masked:
         for key in released:
             self._masks.pop(key, None)
             self._factors.pop(key, None)
-
-    def defer(self) -> None:
-        """See :meth:`core.api.Execution.defer`; called at every step of a run."""
-        if not self._deferring:
-            self._let_rows_defer(True)
-
-    def settle(self) -> None:
-        """See :meth:`core.api.Execution.settle`."""
-        self._let_rows_defer(False)
-        for row in self._rows:
-            row.settle()
-
-    def _let_rows_defer(self, allowed: bool) -> None:
-        self._deferring = allowed
-        for row in self._rows:
-            row.defers = allowed
 
     def rebind(self) -> None:
         """Let rows read again where the weights are, and which of them live."""

@@ -136,7 +136,6 @@ class Sparse:
             KeyError: a mask names no parameter of the networks.
         """
         expect_names(networks[0], masks)
-        self._dense.settle()
         role = self.role_of(networks[0])
         rest = {}
         for name in masks:
@@ -168,14 +167,6 @@ class Sparse:
     def row(self, module: nn.Module) -> CompiledNetwork | None:
         """See :meth:`Masked.row`; None with bfloat16, which rows do not have."""
         return None if self._bf16 else self._dense.row(module)
-
-    def defer(self) -> None:
-        """See :meth:`core.api.Execution.defer`."""
-        self._dense.defer()
-
-    def settle(self) -> None:
-        """See :meth:`core.api.Execution.settle`."""
-        self._dense.settle()
 
     @property
     def index_bytes(self) -> int:

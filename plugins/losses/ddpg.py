@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torchrl.objectives import LossModule
 
-from core.api import Average, Phase, Returns
+from core.api import Phase, Returns
 from plugins.losses import inputs, noise
 from plugins.losses.noise import linear
-from plugins.losses.targets import average_into, least, squared_error, target_copy, td_target
+from plugins.losses.targets import averaging, least, squared_error, target_copy, td_target
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -70,8 +70,8 @@ class DDPG(LossModule):
         actor = Phase("actor", self._move_actor, (self.actor,))
         critic = Phase("critic", self._move_critic, trained)
         both = (actor, critic) if self.options.order == "actor_first" else (critic, actor)
-        average = Average(self.target_critic, self.critic, self.options.tau)
-        return (*both, Phase("target", self._move_target, average=average))
+        target = averaging(self.target_critic, self.critic, self.options.tau)
+        return (*both, Phase("target", target))
 
     @property
     def returns(self) -> Returns:
@@ -147,7 +147,3 @@ class DDPG(LossModule):
         action = self._noisy(self._mean(features), self.options.noise_clip)
         value = least(self.target_critic(features, action))
         return td_target(batch["reward"], batch["discount"], value)
-
-    def _move_target(self, batch: Batch) -> tuple[None, dict[str, Any]]:
-        average_into(self.target_critic, self.critic, self.options.tau)
-        return None, {}

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import nn
 from torchrl.objectives import LossModule
 
-from core.api import Average, Phase, Returns
+from core.api import Phase, Returns
 from plugins.losses import inputs, tanh_normal
-from plugins.losses.targets import average_into, least, squared_error, target_copy, td_target
+from plugins.losses.targets import averaging, least, squared_error, target_copy, td_target
 
 if TYPE_CHECKING:
     from tensordict import TensorDictBase
@@ -79,12 +79,12 @@ class SAC(LossModule):
         """Actor, temperature, critic (with the encoder, if there is one), target."""
         trained = self.inputs.trained_with(self.critic)
         temperature = {"lr": self.options.temperature_lr, "weight_decay": 0.0}
-        average = Average(self.target_critic, self.critic, self.options.tau)
+        target = averaging(self.target_critic, self.critic, self.options.tau)
         return (
             Phase("actor", self._move_actor, (self.actor,)),
             Phase("temperature", self._move_temperature, (self.temperature,), temperature),
             Phase("critic", self._move_critic, trained),
-            Phase("target", self._move_target, average=average),
+            Phase("target", target),
         )
 
     @property
@@ -163,7 +163,3 @@ class SAC(LossModule):
         action, log_prob = tanh_normal.sample(*self._policy(features))
         value = least(self.target_critic(features, action)) - self.temperature() * log_prob
         return td_target(batch["reward"], batch["discount"], value)
-
-    def _move_target(self, batch: Batch) -> tuple[None, dict[str, Any]]:
-        average_into(self.target_critic, self.critic, self.options.tau)
-        return None, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ import torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from core.api import Batch, Metrics
+
+    TargetPhase = Callable[[Batch], tuple[None, Metrics]]
 
 
 def least(values: Tensor) -> Tensor:
@@ -34,7 +39,15 @@ def target_copy(online: nn.Module) -> nn.Module:
     return deepcopy(online).requires_grad_(False)
 
 
-@torch.no_grad()
-def average_into(target: nn.Module, online: nn.Module, tau: float) -> None:
-    """``target <- (1 - tau) target + tau online``, every parameter, in place."""
-    torch._foreach_lerp_(list(target.parameters()), list(online.parameters()), tau)
+def averaging(target: nn.Module, online: nn.Module, tau: float) -> TargetPhase:
+    """A phase's ``run``: ``target <- (1 - tau) target + tau online``, every parameter, in place."""
+    # Looked up once: walking through the modules would cost as much as the arithmetic.
+    targets: list[Tensor] = list(target.parameters())
+    onlines: list[Tensor] = list(online.parameters())
+
+    @torch.no_grad()
+    def run(batch: Batch) -> tuple[None, Metrics]:
+        torch._foreach_lerp_(targets, onlines, tau)
+        return None, {}
+
+    return run

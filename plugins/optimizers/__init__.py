@@ -2,174 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-from core.api import Component, OptimizerContext, OptimizerFactory, hookimpl
-from plugins.optimizers.checks import check_adam, check_kappa, check_second_moment, check_trace
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-
-@dataclass(frozen=True)
-class AdamWOptions:
-    """Adam with decoupled weight decay. Defaults: SimBa's (tables 2 and 3 of Ma et al. 2025)."""
-
-    lr: float = 1e-4
-    """Learning rate, at least 0, constant."""
-    betas: tuple[float, ...] = (0.9, 0.999)
-    """Decay of the first and of the second moment, each in [0, 1)."""
-    eps: float = 1e-8
-    """Added to the root of the second moment, above 0."""
-    weight_decay: float = 1e-2
-    """Decoupled decay, at least 0, times ``lr`` per update, on every parameter."""
-    native: bool = True
-    """On a CPU, move weights, moments and target averages in one pass over the memory, by a
-    compiled kernel: to the same numbers, in less time. False: PyTorch's fused kernels."""
-
-    def __post_init__(self) -> None:
-        check_adam(self.lr, self.betas, self.eps, self.weight_decay)
-
-
-@dataclass(frozen=True)
-class AdamOptions:
-    """Adam. Defaults: DrQ-v2's (its appendix B)."""
-
-    lr: float = 1e-4
-    """Learning rate, at least 0, constant."""
-    betas: tuple[float, ...] = (0.9, 0.999)
-    """Decay of the first and of the second moment, each in [0, 1)."""
-    eps: float = 1e-8
-    """Added to the root of the second moment, above 0."""
-    weight_decay: float = 0.0
-    """L2 penalty, at least 0, added to the gradients."""
-    native: bool = True
-    """On a CPU, move weights, moments and target averages in one pass over the memory, by a
-    compiled kernel: to the same numbers, in less time. False: PyTorch's fused kernels."""
-
-    def __post_init__(self) -> None:
-        check_adam(self.lr, self.betas, self.eps, self.weight_decay)
-
-
-@dataclass(frozen=True)
-class KappaOptions:
-    """How tightly the step of each network is bounded. Defaults: arXiv 2410.14606."""
-
-    actor: float = 3.0
-    """For the phase ``actor``, above 0: its weights move by at most 1/3 in L1 norm per step."""
-    critic: float = 2.0
-    """For every other phase, above 0."""
-
-    def __post_init__(self) -> None:
-        check_kappa(self.actor, "actor")
-        check_kappa(self.critic, "critic")
-
-
-@dataclass(frozen=True)
-class ObGDOptions:
-    """Overshooting-bounded gradient descent with eligibility traces.
-
-    Defaults: stream AC(lambda) of Elsayed, Vasan and Mahmood 2024 (arXiv 2410.14606). The
-    discount in the trace's decay is the loss's ``gamma``.
-    """
-
-    lr: float = 1.0
-    """Step size, at least 0, where the bound is not active. Where it is, nearly always in
-    practice, ``lr`` cancels: the step is 1 / (kappa max(|delta|, 1) ||trace||_1)
-    whatever ``lr`` is. ``kappa`` and ``lamda`` are what to tune."""
-    lamda: float = 0.8
-    """Decay of the trace per step besides gamma, in [0, 1]; 0 leaves one-step learning."""
-    kappa: KappaOptions = field(default_factory=KappaOptions)
-    """The bound's factors."""
-
-    def __post_init__(self) -> None:
-        check_trace(self.lr, self.lamda)
-
-
-@dataclass(frozen=True)
-class AdaptiveObGDOptions:
-    """ObGD with the trace divided, in norm and step, by the root of a running second moment.
-
-    Defaults: the authors' code (streaming-drl, after arXiv 2410.14606).
-    """
-
-    lr: float = 1.0
-    """Step size, at least 0, where the bound is not active; where it is, ``lr`` cancels."""
-    lamda: float = 0.8
-    """Decay of the trace per step besides gamma, in [0, 1]; 0 leaves one-step learning."""
-    kappa: KappaOptions = field(default_factory=KappaOptions)
-    """The bound's factors."""
-    beta2: float = 0.999
-    """Decay of the second moment of TD error times trace, in [0, 1)."""
-    eps: float = 1e-8
-    """Added to the second moment inside the root, above 0."""
-
-    def __post_init__(self) -> None:
-        check_trace(self.lr, self.lamda)
-        check_second_moment(self.beta2, self.eps)
-
-
-def _adam_factory(
-    options: AdamWOptions | AdamOptions, context: OptimizerContext, *, decoupled: bool
-) -> OptimizerFactory:
-    from torch.optim import Adam, AdamW
-
-    from plugins.optimizers import kernels
-    from plugins.optimizers.one_pass import OnePassAdam, fits
-
-    native = options.native and context.device.type == "cpu" and kernels.adam() is not None
-    # Capturable keeps the step count on the GPU, for CUDA graphs; elsewhere it only costs.
-    capturable = context.device.type == "cuda"
-
-    def optimizer(
-        parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any], phase: str
-    ) -> torch.optim.Optimizer:
-        asked = asdict(replace(options, **overrides))
-        del asked["native"]
-        if native and fits(parameters):
-            return OnePassAdam(parameters, **asked, decoupled=decoupled)
-        make = AdamW if decoupled else Adam
-        return make(parameters, **asked, fused=True, capturable=capturable)
-
-    return optimizer
-
-
-def _build_adamw(options: AdamWOptions, context: OptimizerContext) -> OptimizerFactory:
-    return _adam_factory(options, context, decoupled=True)
-
-
-def _build_adam(options: AdamOptions, context: OptimizerContext) -> OptimizerFactory:
-    return _adam_factory(options, context, decoupled=False)
-
-
-def _trace_factory(
-    make: Callable[..., torch.optim.Optimizer], options: ObGDOptions | AdaptiveObGDOptions
-) -> OptimizerFactory:
-    def optimizer(
-        parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any], phase: str
-    ) -> torch.optim.Optimizer:
-        kappa = options.kappa.actor if phase == "actor" else options.kappa.critic
-        return make(parameters, **{**asdict(options), "kappa": kappa, **overrides})
-
-    return optimizer
-
-
-def _build_obgd(options: ObGDOptions, context: OptimizerContext) -> OptimizerFactory:
-    from plugins.optimizers.obgd import ObGD
-
-    return _trace_factory(ObGD, options)
-
-
-def _build_adaptive_obgd(
-    options: AdaptiveObGDOptions, context: OptimizerContext
-) -> OptimizerFactory:
-    from plugins.optimizers.adaptive_obgd import AdaptiveObGD
-
-    return _trace_factory(AdaptiveObGD, options)
-
+from core.api import Component, OptimizerContext, OptimizerFactory, hookimpl, lazy
+from plugins.optimizers.options import (
+    AdamOptions,
+    AdamWOptions,
+    AdaptiveObGDOptions,
+    ObGDOptions,
+)
 
 _TD_ERRORS = frozenset({"TD errors"})
 _TRACES = frozenset({"eligibility traces"})
@@ -179,12 +21,17 @@ _TRACES = frozenset({"eligibility traces"})
 def register_optimizers() -> Iterable[Component[Any, OptimizerContext, OptimizerFactory]]:
     """Offer the built-in optimizers."""
     return [
-        Component("adamw", AdamWOptions, _build_adamw, "Adam with decoupled weight decay, fused"),
-        Component("adam", AdamOptions, _build_adam, "Adam, fused"),
+        Component(
+            "adamw",
+            AdamWOptions,
+            lazy("plugins.optimizers.adam:adamw"),
+            "Adam with decoupled weight decay, fused",
+        ),
+        Component("adam", AdamOptions, lazy("plugins.optimizers.adam:adam"), "Adam, fused"),
         Component(
             "obgd",
             ObGDOptions,
-            _build_obgd,
+            lazy("plugins.optimizers.obgd:obgd"),
             "Eligibility traces, the step bounded by their norm over the whole network",
             needs=_TD_ERRORS,
             provides=_TRACES,
@@ -192,7 +39,7 @@ def register_optimizers() -> Iterable[Component[Any, OptimizerContext, Optimizer
         Component(
             "adaptive_obgd",
             AdaptiveObGDOptions,
-            _build_adaptive_obgd,
+            lazy("plugins.optimizers.adaptive_obgd:adaptive_obgd"),
             "ObGD divided by a running second moment, weight by weight",
             needs=_TD_ERRORS,
             provides=_TRACES,

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor
 
 from plugins.optimizers.checks import check_second_moment
-from plugins.optimizers.obgd import ObGD
+from plugins.optimizers.obgd import ObGD, bounded
 
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
+
+    from core.api import OptimizerContext, OptimizerFactory
+    from plugins.optimizers.options import AdaptiveObGDOptions
 
 
 @final
@@ -77,3 +80,8 @@ class AdaptiveObGD(ObGD):
         self._count = self.state[parameters[0]]["step"].to(self._moment.device, copy=True)
         for parameter in parameters:
             self.state[parameter]["step"] = self._count
+
+
+def adaptive_obgd(options: AdaptiveObGDOptions, context: OptimizerContext) -> OptimizerFactory:
+    """AdaptiveObGD for every phase."""
+    return bounded(AdaptiveObGD, options)

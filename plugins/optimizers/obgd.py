@@ -12,7 +12,8 @@ Elsayed, Vasan and Mahmood 2024, "Streaming Deep Reinforcement Learning Finally 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -24,7 +25,8 @@ from plugins.optimizers.checks import check_kappa, check_trace
 if TYPE_CHECKING:
     from torch.optim.optimizer import ParamsT
 
-    from core.api import OnlineNetwork
+    from core.api import OnlineNetwork, OptimizerContext, OptimizerFactory
+    from plugins.optimizers.options import AdaptiveObGDOptions, ObGDOptions
 
 Number = TypeVar("Number", float, Tensor)
 Flag = bool | Tensor
@@ -180,7 +182,6 @@ class ObGD(torch.optim.Optimizer):
         size = step_size(lr, group["kappa"], at_least_one(abs(delta)) * norm)
         network.move(direction, delta * (size if group["maximize"] else -size))
         if reset:
-            network.settle()  # A move that is put off needs the trace as it was.
             trace.zero_()
         return {"trace_norm": norm, "step_size": size, "bound_active": float(size < lr)}
 
@@ -269,3 +270,29 @@ def _empty(trace: Tensor, flags: Flag) -> None:
         trace.masked_fill_(flags.reshape(-1, 1), 0.0)
     elif flags:
         trace.zero_()
+
+
+# --- the component ------------------------------------------------------------------------
+
+
+def obgd(options: ObGDOptions, context: OptimizerContext) -> OptimizerFactory:
+    """ObGD for every phase."""
+    return bounded(ObGD, options)
+
+
+def bounded(
+    make: Callable[..., ObGD], options: ObGDOptions | AdaptiveObGDOptions
+) -> OptimizerFactory:
+    """``make`` for every phase, with the bound that ``options.kappa`` has for its name.
+
+    The name of a phase is part of the contract (:class:`core.api.OptimizerFactory`), and what
+    ``kappa.actor`` is documented to go by.
+    """
+
+    def optimizer(
+        parameters: Sequence[nn.Parameter], overrides: Mapping[str, Any], phase: str
+    ) -> ObGD:
+        kappa = options.kappa.actor if phase == "actor" else options.kappa.critic
+        return make(parameters, **{**asdict(options), "kappa": kappa, **overrides})
+
+    return optimizer

@@ -138,7 +138,7 @@ def register_data() -> list[Any]:
 @hookimpl
 def register_execution() -> list[Any]:
     def change(execution: Any) -> Any:
-        return failing(execution, "execution", "attach", "constrain_gradients", "settle")
+        return failing(execution, "execution", "attach", "constrain_gradients")
 
     return offer("execution", plugins.execution.register_execution(), "masked", change)
 

@@ -38,7 +38,7 @@ MIDWAY = [
     *(("networks.forward", 600), ("masks.due", 90), ("masks.change", 1)),
     *(("losses.prepare", 90), ("losses.phase", 300), ("losses.act", 130), ("losses.observe", 130)),
     *(("optimizers.step", 200), ("data.extend", 130), ("data.batches", 130), ("data.save", 2)),
-    *(("execution.constrain_gradients", 300), ("execution.settle", 5)),
+    ("execution.constrain_gradients", 300),
     *(("interventions.intervene", 1), ("interventions.due", 120)),
 ]
 BUILDING = [*(f"{kind}.build" for kind in KEYS), "masks.draw", "execution.attach"]

@@ -13,7 +13,8 @@ from core.api import EnvironmentSpec, LossContext, OptimizerContext
 from plugins.losses import register_losses
 from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, StreamQOptions
 from plugins.networks.options import SimbaOptions, SimbaSize, StreamMlpOptions
-from plugins.optimizers import ObGDOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import ObGDOptions
 from tests.agents import (
     CPU,
     DRQ,

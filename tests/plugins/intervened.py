@@ -33,12 +33,8 @@ from plugins.networks.options import (
     StreamCnnOptions,
     StreamMlpOptions,
 )
-from plugins.optimizers import (
-    AdamWOptions,
-    AdaptiveObGDOptions,
-    ObGDOptions,
-    register_optimizers,
-)
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdamWOptions, AdaptiveObGDOptions, ObGDOptions
 from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, STATE, build, make_batch, make_execution
 from tests.probes import make_probe
 

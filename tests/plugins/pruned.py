@@ -79,7 +79,6 @@ def acted_through(agent: Agent) -> list[dict[str, Tensor]]:
     agent.loss.observe(observation, torch.ones(1, dtype=torch.bool))
     for step in range(12):
         torch.manual_seed(step)
-        agent.learner.execution.defer()
         action = agent.loss.act(observation, explore=True)
         batch = transitions(agent.spec, 1, step)
         batch["observation"], batch["action"] = observation, action

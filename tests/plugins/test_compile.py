@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from plugins.losses.options import SACOptions
-from plugins.optimizers import AdamWOptions
+from plugins.optimizers.options import AdamWOptions
 from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
 
 AGENTS = {

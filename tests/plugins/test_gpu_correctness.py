@@ -18,7 +18,8 @@ from core.api import NetworkContext, OptimizerContext
 from plugins.execution.masked import Masked
 from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
-from plugins.optimizers import AdamOptions, AdamWOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdamOptions, AdamWOptions
 from tests.agents import (
     PIXELS,
     SIMBA,

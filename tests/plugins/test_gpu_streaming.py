@@ -17,7 +17,8 @@ from plugins.losses import register_losses
 from plugins.losses.options import StreamACOptions, StreamQOptions
 from plugins.networks import register_networks
 from plugins.networks.options import StreamCnnOptions, StreamMlpOptions
-from plugins.optimizers import AdaptiveObGDOptions, ObGDOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdaptiveObGDOptions, ObGDOptions
 from tests.agents import build
 from tests.fake_cuda import (
     CUDA,

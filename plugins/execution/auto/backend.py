@@ -162,14 +162,6 @@ class Auto:
         """See :meth:`core.api.Execution.row`."""
         return self._backend.row(module)
 
-    def defer(self) -> None:
-        """See :meth:`core.api.Execution.defer`."""
-        self._backend.defer()
-
-    def settle(self) -> None:
-        """See :meth:`core.api.Execution.settle`."""
-        self._backend.settle()
-
     def report(self) -> Mapping[str, Any]:
         """What it chose for every masked parameter, why, and what that hung on."""
         where = self._where

@@ -8,7 +8,7 @@ from typing import Final
 
 from plugins.execution.compiled import Library, fields, warn
 
-ABI: Final = 4
+ABI: Final = 5
 """``ONLINE_ABI`` of ``native/online/online.h``."""
 
 
@@ -26,7 +26,7 @@ class Step(Structure):
 
 
 class Network(Structure):
-    """``struct Network``: the steps, where input, output and gradients are, and a pending move."""
+    """``struct Network``: the steps, where input, output and gradients are."""
 
     _fields_ = (
         ("steps", c_void_p),
@@ -39,8 +39,6 @@ class Network(Structure):
         ("gradient_count", c_int64),
         ("output_gradients", c_void_p),
         ("other", c_int64),
-        ("direction", c_void_p),
-        ("scale", c_float),
     )
 
 

@@ -209,7 +209,6 @@ class TinyRun:
             if due:
                 list(self.mask_updates.change(due, self.probe()))
             self.agent.learner.update(learned)
-        self.agent.learner.execution.settle()
 
     def _collect(self, learned: TensorDictBase) -> None:
         """What a run does with the observations that it acts on."""
@@ -250,7 +249,6 @@ def spec_from(values: Mapping[str, Any]) -> EnvironmentSpec:
 
 def weights(agent: Agent) -> dict[str, torch.Tensor]:
     """Copies of all parameters of the networks and their targets, in dense form."""
-    agent.learner.execution.settle()
     return {
         f"{path}.{name}": dense(agent.loss.get_submodule(path), name).detach().clone()
         for path in prefixes(agent.loss, agent.parts.modules)

@@ -11,7 +11,7 @@ from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, Str
 from plugins.masks import register_masks
 from plugins.masks.options import RandomMaskOptions
 from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
-from plugins.optimizers import AdamWOptions, ObGDOptions
+from plugins.optimizers.options import AdamWOptions, ObGDOptions
 from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
 from tests.plugins.intervened import make_agent
 from tests.probes import make_probe

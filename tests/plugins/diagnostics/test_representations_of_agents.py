@@ -23,7 +23,7 @@ from plugins.networks.options import (
     StreamCnnOptions,
     StreamMlpOptions,
 )
-from plugins.optimizers import AdamWOptions, ObGDOptions
+from plugins.optimizers.options import AdamWOptions, ObGDOptions
 from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
 from tests.plugins.intervened import make_agent
 from tests.probes import make_probe

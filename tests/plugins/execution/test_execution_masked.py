@@ -11,7 +11,7 @@ from torch import nn
 from core.agent.masks import MaskSet, removed_weights_are_zero
 from plugins.execution.masked import Masked
 from plugins.losses.options import SACOptions
-from plugins.optimizers import AdamWOptions
+from plugins.optimizers.options import AdamWOptions
 from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
 
 torch.set_num_threads(1)

@@ -13,7 +13,8 @@ from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.sparse import Sparse
 from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
-from plugins.optimizers import AdamWOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdamWOptions
 from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch, make_loss
 from tests.fake_cuda import CUDA, LAZY, claim_batch, claim_module, fake_device, without_backward
 

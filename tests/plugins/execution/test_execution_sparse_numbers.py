@@ -19,9 +19,10 @@ from plugins.losses.options import SACOptions
 from plugins.networks.mlp import MlpNetworks
 from plugins.networks.options import MlpHidden, MlpOptions, SimbaOptions, SimbaSize
 from plugins.networks.simba import SimbaNetworks
-from plugins.optimizers import AdamWOptions, register_optimizers
+from plugins.optimizers import register_optimizers
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
 from plugins.optimizers.obgd import ObGD
+from plugins.optimizers.options import AdamWOptions
 from tests.agents import (
     CPU,
     DRQ,

@@ -24,7 +24,8 @@ from plugins.losses import register_losses
 from plugins.losses.options import EpsilonOptions, StreamACOptions, StreamQOptions
 from plugins.networks import register_networks
 from plugins.networks.options import SparseInit, StreamMlpOptions
-from plugins.optimizers import AdaptiveObGDOptions, ObGDOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdaptiveObGDOptions, ObGDOptions
 from tests.agents import CPU, build, make_execution
 
 torch.set_num_threads(1)
@@ -64,8 +65,6 @@ class RowInTorch:
         pieces = direction.split([p.numel() for p in self.parameters])
         for parameter, piece in zip(self.parameters, pieces, strict=True):
             parameter.add_(piece.view_as(parameter), alpha=scale)
-
-    def settle(self): ...
 
 
 class HalfOfEach:

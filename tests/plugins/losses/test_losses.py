@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal, TanhTransform, TransformedDistribution
 
 from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
-from plugins.optimizers import AdamWOptions
+from plugins.optimizers.options import AdamWOptions
 from tests.agents import SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
 
 LR, DECAY = 3e-3, 1e-2

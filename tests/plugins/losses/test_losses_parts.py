@@ -16,7 +16,7 @@ from core.api import EnvironmentSpec, LossContext, OptionError, UserError
 from plugins.losses import noise, register_losses, tanh_normal
 from plugins.losses.noise import linear
 from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
-from plugins.losses.targets import average_into, least, squared_error
+from plugins.losses.targets import averaging, least, squared_error
 from tests.agents import (
     DRQ_DDPG,
     SIMBA,
@@ -73,7 +73,7 @@ def test_polyak_average(tau):
         (1 - tau) * t + tau * p
         for t, p in zip(target.parameters(), online.parameters(), strict=True)
     ]
-    average_into(target, online, tau)
+    assert averaging(target, online, tau)({}) == (None, {})
     for t, w in zip(target.parameters(), want, strict=True):
         torch.testing.assert_close(t, w, rtol=1e-5, atol=1e-6)
 

@@ -31,7 +31,8 @@ from plugins.losses.options import (
 )
 from plugins.losses.stream_ac import StreamAC
 from plugins.losses.stream_q import StreamQ
-from plugins.optimizers import KappaOptions, ObGDOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import KappaOptions, ObGDOptions
 from tests.agents import CPU, SIMBA, STATE, build, make_batch, make_execution, make_learner
 from tests.plugins import streaming_oracle as oracle
 

@@ -48,7 +48,7 @@ def test_every_update_of_a_run_has_the_target_density(kind: str, name: str, tmp_
     expected = drawn
     changed: list[int] = []
     (tmp_path / "run").mkdir()
-    for event in Run(experiment, tmp_path / "run", lambda: False).events(watched=False):
+    for event in Run(experiment, tmp_path / "run", lambda: False).events():
         if isinstance(event, Remasked):
             changed.append(event.step)
         if not isinstance(event, Collected):
@@ -56,7 +56,6 @@ def test_every_update_of_a_run_has_the_target_density(kind: str, name: str, tmp_
         if name == "gmp" and event.step in changed:
             expected = {place: ramp(agent, place, event.step, 600) for place in drawn}
         assert counts(agent) == expected, event.step
-        agent.learner.execution.settle()
         for role, network in agent.parts.modules.items():
             for parameter in agent.masks.masks[role]:
                 removed = ~agent.masks.masks[role][parameter]

@@ -16,11 +16,6 @@ class TestAdamW(OptimizerSuite):
     refused = ADAM
 
 
-class TestAdamWOfPyTorch(OptimizerSuite):
-    component = "adamw"
-    options: ClassVar = {"native": False}
-
-
 class TestAdam(OptimizerSuite):
     component = "adam"
     options: ClassVar = {"weight_decay": 0.01}

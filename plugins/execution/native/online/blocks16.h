@@ -35,15 +35,10 @@ INLINE void multiply_blocks(const Step &step, const Blocks &blocks, int64_t row,
 // For rows of blocks.
 INLINE void forward_blocks(const Step &step, const Pass &pass, int64_t first, int64_t last) {
     const Blocks blocks(*step.pattern);
-    for (int64_t row = first; row < last; ++row) {
-        const int64_t from = blocks.starts[row] * BLOCK, end = blocks.starts[row + 1] * BLOCK;
-        if (pass.direction)
-            move_some(step.weight + from, pass.direction + step.offset + from, pass.scale,
-                      end - from);
+    for (int64_t row = first; row < last; ++row)
         for (int64_t which = 0; which < pass.rows; ++which)
             multiply_blocks(step, blocks, row, step.input + which * pass.other,
                             step.output + which * pass.other);
-    }
 }
 
 // One column of blocks: trace <- decay trace + outer(g, x), its L1 norm, and below += W^T g.

@@ -21,14 +21,11 @@ INLINE void multiply(const float *weight, const float *x, int64_t n, float *outp
     for (int r = 0; r < rows; ++r) output[r] += sums[r];
 }
 
-// As often as the weights are in a near cache: they are moved before they are read.
 INLINE void forward_dense(const Step &step, const Pass &pass, int64_t first, int64_t last) {
     const int64_t n = step.inputs;
     for (int64_t row = first; row < last;) {
         const int64_t rows = last - row >= 4 ? 4 : 1;
-        float *weight = step.weight + row * n;
-        if (pass.direction)
-            move_some(weight, pass.direction + step.offset + row * n, pass.scale, rows * n);
+        const float *weight = step.weight + row * n;
         for (int64_t which = 0; which < pass.rows; ++which) {
             const float *x = step.input + which * pass.other;
             float *y = step.output + which * pass.other + row;

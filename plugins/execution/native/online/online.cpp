@@ -38,12 +38,10 @@ EXPORT int64_t openwork_online_abi(std::size_t step_size, std::size_t network_si
 EXPORT int64_t openwork_online_use(int64_t wanted) { return use_version(wanted); }
 
 // The outputs for `input`, and for `other` too unless it is null; the backward pass is of `input`.
-// A move that was put off is carried out on the way.
 EXPORT void openwork_online_forward(const Network *network, const float *input, const float *other) {
     copy(network->input, input, network->inputs);
     if (other) copy(network->input + network->other, other, network->inputs);
-    version->forward(*network, {other ? 2 : 1, network->other, network->direction, nullptr,
-                                network->scale});
+    version->forward(*network, {other ? 2 : 1, network->other, nullptr, nullptr, 0});
 }
 
 EXPORT double openwork_online_accumulate(const Network *network, const float *gradient, float *trace,

@@ -6,7 +6,7 @@
 
 #include "../common/pattern.h"
 
-static const int64_t ONLINE_ABI = 4;
+static const int64_t ONLINE_ABI = 5;
 
 enum Kind : int64_t { DENSE = 0, SPARSE = 1, NORM = 2, ACTIVATION = 3 };
 
@@ -44,15 +44,13 @@ struct Network {
     int64_t gradient_count;
     float *output_gradients;
     int64_t other;          // from a buffer of the first observation to the second's
-    const float *direction; // weights += scale direction in the next forward pass; or null
-    float scale;
 };
 
 // One pass over all steps.
 struct Pass {
     int64_t rows;            // observations: 1 or 2
     int64_t other;
-    const float *direction;  // forward: weights += scale direction before they are used; or null
+    const float *direction;  // of a move: weights += scale direction
     float *trace;            // backward: trace <- scale trace + gradient
     float scale;
 };

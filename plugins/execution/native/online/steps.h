@@ -45,8 +45,6 @@ static double accumulate_slice(const Step &step, const Pass &pass, int64_t slice
 }
 
 INLINE void forward_linear(const Step &step, const Pass &pass) {
-    if (pass.direction && step.bias)
-        move_some(step.bias, pass.direction + step.offset + step.count, pass.scale, step.outputs);
     const int64_t threads = step.threads;
     const int64_t tasks = (step.outputs + ROWS_EACH - 1) / ROWS_EACH;
     if (threads <= 1) return forward_rows(step, pass, 0, step.outputs);
@@ -109,11 +107,6 @@ INLINE double normalise(const Step &step, const float *x, float *normal, float *
 }
 
 INLINE void forward_norm(Step &step, const Pass &pass) {
-    if (pass.direction) {
-        const float *along = pass.direction + step.offset;
-        if (step.weight) move_some(step.weight, along, pass.scale, step.count);
-        if (step.bias) move_some(step.bias, along + step.count, pass.scale, step.outputs);
-    }
     for (int64_t which = pass.rows; which-- > 0;) {
         const int64_t on = which * pass.other;
         step.scale = normalise(step, step.input + on, step.normal + on, step.output + on);

@@ -118,9 +118,6 @@ struct Panel {
 template <int parts, bool both>
 INLINE void multiply_run(const Step &step, const Pass &pass, const Panel &panel, int64_t first,
                          int64_t last, const Table<parts> &table, const Table<parts> &second) {
-    const int64_t from = panel.starts[first], size = panel.starts[last] - from;
-    const float *along = pass.direction ? pass.direction + step.offset : nullptr;
-    if (along) move_some(step.weight + from, along + from, pass.scale, size);
     Floats sums[1 + both][LANES];
     for (int64_t row = first; row < last; row += LANES) {
         const int64_t rows = last - row < LANES ? last - row : LANES;
@@ -128,7 +125,6 @@ INLINE void multiply_run(const Step &step, const Pass &pass, const Panel &panel,
             Floats sum{}, other{};
             const int64_t end = panel.starts[row + r + 1];
             __builtin_prefetch(step.weight + end + AHEAD);
-            if (along) __builtin_prefetch(along + end + AHEAD);
             for (int64_t at = panel.starts[row + r]; at < end; at += LANES) {
                 const int64_t n = end - at;
                 const uint8_t *columns = panel.columns + at;
@@ -178,9 +174,7 @@ template <int parts, bool both>
 INLINE void multiply_run(const Step &step, const Pass &pass, const Panel &panel, int64_t first,
                          int64_t last, const Table<parts> &table, const Table<parts> &second) {
     const int64_t from = panel.starts[first], size = panel.starts[last] - from;
-    float *weight = step.weight + from;
-    if (pass.direction)
-        move_some(weight, pass.direction + step.offset + from, pass.scale, size);
+    const float *weight = step.weight + from;
     Aside products;
     for (int which = 0; which <= both; ++which) {
         multiply_some(which ? second : table, panel.columns + from, weight, size, products);

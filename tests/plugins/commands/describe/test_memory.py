@@ -17,7 +17,8 @@ from core.plugins import Plugins
 from plugins.commands.describe.arithmetic import DenseProduct, dense_products, describe
 from plugins.commands.describe.memory import Footprint, footprint, remembered
 from plugins.networks.options import SimbaOptions, SimbaSize
-from plugins.optimizers import AdamWOptions, register_optimizers
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import AdamWOptions
 from tests.agents import CPU, build
 from tests.conftest import PRESETS
 from tests.plugins.intervened import KINDS, train

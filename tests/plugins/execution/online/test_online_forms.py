@@ -46,20 +46,3 @@ def test_layers_that_no_row_has_are_refused():
     module.members[0].head = nn.Bilinear(2, 20, 1)
     with pytest.raises(RuntimeError, match="layers must stay of kinds known there"):
         row.bind()
-
-
-def test_layers_are_not_replaced_while_a_move_is_put_off():
-    torch.manual_seed(0)
-    module = simba(10, 40)
-    execution = BACKENDS["sparse"]()
-    execution.attach(module, {})
-    row = execution.row(module)
-    row.defers = True
-    row.forward(torch.randn(10))
-    trace = torch.zeros(row.parameters)
-    row.accumulate(torch.ones(1), trace, 0.0)
-    row.move(trace, 0.01)
-    member = module.members[0]
-    member.head = nn.Linear(40, 1)
-    with pytest.raises(RuntimeError, match=r"call settle\(\) before"):
-        row.bind()

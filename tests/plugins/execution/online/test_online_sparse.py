@@ -112,13 +112,11 @@ def a_walk(backend, module, masks, steps, seed=1):
     row = execution.row(module)
     optimizer = ObGD(module.parameters(), 1.0, 0.99, 0.8, 2.0)
     generator = torch.Generator().manual_seed(seed)
-    execution.defer()
     for step in range(steps):
         now, then = torch.randn(2, row.inputs, generator=generator)
         value, following = row.forward_both(now, then)
         delta = torch.randn((), generator=generator).item() + 0.99 * following.item() - value.item()
         optimizer.row_step(row, -torch.ones(1), delta, reset=step % 50 == 49)
-    execution.settle()
     return as_dense(flat_weights(module), module)
 
 
@@ -169,7 +167,6 @@ def test_the_result_does_not_hang_on_the_number_of_threads(kind, density, blocks
             execution = BACKENDS["sparse"]()
             module = execution.attach(made(), masks)
             row = execution.row(module)
-            execution.defer()
             torch.manual_seed(2)
             trace, norms = torch.zeros(row.parameters), []
             for step in range(3):
@@ -182,7 +179,6 @@ def test_the_result_does_not_hang_on_the_number_of_threads(kind, density, blocks
                     for name, part in as_dense(trace, module).items():
                         assert_near(part, expected[name], product.abs().max().item(), 1e-4)
                 row.move(trace, 1e-3)
-            execution.settle()
             return outputs, trace, flat_weights(module), torch.tensor(norms)
         finally:
             torch.set_num_threads(1)
@@ -190,31 +186,6 @@ def test_the_result_does_not_hang_on_the_number_of_threads(kind, density, blocks
     for one, two, three in zip(run(1), run(2), run(3), strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_move_that_is_put_off_gives_the_same_bits(kind, backend):
-    def run(defers):
-        torch.manual_seed(0)
-        module = simba(20, 90, heads=(2, 3))
-        execution = BACKENDS[backend]()
-        module = execution.attach(module, some_masks(module, 0.3))
-        row = execution.row(module)
-        if defers:
-            execution.defer()
-        trace, seen = torch.zeros(row.parameters), []
-        for step in range(6):
-            seen += [row.forward(torch.randn(20)).clone()]
-            seen += [o.clone() for o in row.forward_both(*torch.randn(2, 20))]
-            row.accumulate(torch.randn(5), trace, 0.8)
-            row.move(trace, 0.01)
-            if step == 3:
-                row.settle()
-        execution.settle()
-        return [*seen, flat_weights(module), trace]
-
-    for deferred, at_once in zip(run(True), run(False), strict=True):
-        assert torch.equal(deferred, at_once)
 
 
 def test_what_is_not_finite_reaches_only_what_is_joined_to_it(kind):
@@ -248,7 +219,6 @@ def test_changed_masks_are_followed(kind):
     module = execution.attach(module, masks)
     row = execution.row(module)
     optimizer = ObGD(module.parameters(), 1.0, 0.99, 0.8, 2.0)
-    execution.defer()
     for change in range(3):
         for _ in range(3):
             row.forward(torch.randn(10))
@@ -263,7 +233,6 @@ def test_changed_masks_are_followed(kind):
         row.accumulate(torch.ones(1), trace, 0.0)
         _, product = jacobian_product(module, inputs, torch.ones(1))
         assert_near(trace, product.double(), within=1e-4)
-        execution.defer()
 
 
 def module_shapes():

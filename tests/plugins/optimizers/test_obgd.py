@@ -11,7 +11,7 @@ from torch import nn
 
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
 from plugins.optimizers.obgd import ObGD
-from tests.plugins.obgd_oracle import (
+from tests.plugins.optimizers.obgd_oracle import (
     DOUBLE,
     OPTIMIZERS,
     SHAPES,
@@ -31,7 +31,7 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("delta", [0.0, 0.3, -0.3, 5.0, -5.0])
+@pytest.mark.parametrize("delta", [0.0, 0.3, -5.0])
 @pytest.mark.parametrize(("lr", "active"), [(1.0, True), (1e-3, False)])
 def test_one_step_is_the_formula(lr, active, delta, dtype):
     ps = parameters(SHAPES, dtype)
@@ -99,7 +99,7 @@ def test_the_learning_rate_is_read_at_every_step():
 # --- sequences ----------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     adaptive=st.booleans(),
     shapes=st.lists(st.lists(st.integers(1, 4), max_size=3).map(tuple), min_size=1, max_size=4),
@@ -116,7 +116,7 @@ def test_sequences_equal_the_formulas(adaptive, shapes, n, dtype, lr, lamda, see
     moment = {"beta2": 0.9, "eps": 1e-3} if adaptive else {}
     optimizer = OPTIMIZERS[adaptive](ps, **options, **moment, environments=n)
     oracle = Oracle(flat(ps), n, **options, **moment)
-    for _ in range(8):
+    for _ in range(6):
         g = gradients(shapes, n, rng, dtype)
         delta = rng.normal(scale=2, size=n)
         reset, cut = rng.random((2, n)) < 0.25

@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 from core.api import OptimizerContext, OptionError
-from plugins.optimizers import (
+from plugins.optimizers import register_optimizers
+from plugins.optimizers.options import (
     AdamOptions,
     AdamWOptions,
     AdaptiveObGDOptions,
     KappaOptions,
     ObGDOptions,
-    register_optimizers,
 )
 
 COMPONENTS = {component.name: component for component in register_optimizers()}

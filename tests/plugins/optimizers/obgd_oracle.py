@@ -68,19 +68,14 @@ SHAPES = [(3, 4), (3,), (2, 3), ()]
 
 
 class LinearRow:
-    """A :class:`core.api.OnlineNetwork`: a bias-free linear layer of one or more outputs.
-
-    It puts every move off, as long as it may.
-    """
+    """A :class:`core.api.OnlineNetwork`: a bias-free linear layer of one or more outputs."""
 
     def __init__(self, weights):
-        self.pending = None
         self.weights = torch.cat([w.reshape(-1) for w in weights])
         self.inputs = weights[0].shape[-1]
         self.outputs = len(self.weights) // self.inputs
 
     def forward(self, inputs):
-        self.settle()
         self.seen = inputs.clone()
         return self.weights.view(self.outputs, self.inputs) @ inputs
 
@@ -91,11 +86,4 @@ class LinearRow:
         return trace.abs().sum().item()
 
     def move(self, direction, scale):
-        self.settle()
-        self.pending = direction, scale
-
-    def settle(self):
-        if self.pending is not None:
-            direction, scale = self.pending
-            self.weights += scale * direction
-            self.pending = None
+        self.weights += scale * direction
