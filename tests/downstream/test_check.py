@@ -134,7 +134,7 @@ def test_options_are_given_as_in_a_preset(tmp_path: Path, capsys: Any) -> None:
 
 def test_capabilities_are_those_of_the_suite(tmp_path: Path, capsys: Any) -> None:
     assert check(plugin(tmp_path), "--capability", "shout.flying=false") == 1
-    assert "failed capabilities_are_known: " in capsys.readouterr().out
+    assert "failed is_found_by_its_name: " in capsys.readouterr().out
 
 
 def test_a_plugin_that_cannot_be_loaded_fails(tmp_path: Path, capsys: Any) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from core.cli import main
 from core.training import checkpoint
+from plugins.testing.toys import toy
 from tests.conftest import PRESETS
 
 FAULTY = Path(__file__).with_name("faulty_plugin.py").read_text()
@@ -75,8 +76,8 @@ def write(folder: Path, point: str = "", call: int = 0, error: str = "RuntimeErr
 
 
 def arguments(tiny: Path, run: Path, point: str) -> list[str]:
-    toy = Path(checkpoint.__file__).parent / "testing" / "toy.py"
-    words = ["run", str(tiny), "--plugin", str(tiny.parent / "faulty.py"), "--plugin", str(toy)]
+    faulty = tiny.parent / "faulty.py"
+    words = ["run", str(tiny), "--plugin", str(faulty), "--plugin", str(toy.__file__)]
     key, value, _ = KEYS.get(point.partition(".")[0], (None, None, None))
     return [*words, *([f"{key}={value}"] if key else []), "--run-dir", str(run)]
 

@@ -85,7 +85,7 @@ def learning(folder: Path, **more: Any) -> Study:
 def forms(folder: Path, **more: Any) -> Mapping[str, Study]:
     """Studies of every form, by what is special about each."""
     whole, early = run(folder, "whole", 1, **more), run(folder, "early", 2, reached=2_500, **more)
-    many = tuple(run(folder, f"many-s{i}", 20 + i, **more) for i in range(6))
+    many = tuple(run(folder, f"many-s{i}", 20 + i, **more) for i in range(4))
     damaged = RecordedRun(folder / "damaged", problems=("run.json is missing",))
 
     def changed(name: str, change: Callable[[Series], Any]) -> RecordedRun:
@@ -99,13 +99,15 @@ def forms(folder: Path, **more: Any) -> Mapping[str, Study]:
         changed("broken", lambda own: np.where(own.steps // 500 % 3, own.values, np.nan)),
         changed("once", lambda own: own.values[:1]),
         changed("zero", lambda own: own.values * 0),
+        changed("lost", lambda own: own.values * np.nan),
+        changed("empty", lambda own: own.values[:0]),
     )
     return {
-        "a group of six runs": Study((RunGroup("all", many),)),
+        "a group of four runs": Study((RunGroup("all", many),)),
         "a run that has begun beside a whole one and a damaged one": _study(whole, early, damaged),
-        "runs with numbers that were not finite, with one of each, and with zeros": _study(*odd),
-        "a run with no finite number": _study(changed("lost", lambda own: own.values * np.nan)),
-        "a run with empty series": _study(changed("empty", lambda own: own.values[:0])),
+        "runs of numbers some or all of which are not finite, of one, of zeros, of none": _study(
+            *odd
+        ),
     }
 
 

@@ -104,7 +104,8 @@ class DataSuite(ComponentSuite):
 
     def test_batches_tell_what_happened(self) -> None:
         for spec, returns in self.cases():
-            for at_once in (1, 4):
+            # several steps at once make no difference between environments
+            for at_once in (1, 4) if spec is self.specs[0] else (1,):
                 with self.source(spec, returns) as source:
                     experience, came = Experience(spec, COUNT), 0
                     for _ in range(-(-self.steps // at_once)):

@@ -92,6 +92,7 @@ class LoggerSuite(ComponentSuite):
             _video(path)
             film, before = path.read_bytes(), _bytes_in(run)
             logger = self.logger(run)
+            logger.write(10, SCALARS)
             logger.video(10, path)
             logger.close()
             kept = path.exists() and path.read_bytes() == film

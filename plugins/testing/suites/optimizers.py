@@ -119,7 +119,7 @@ class OptimizerSuite(ComponentSuite):
             more = {"masks": agents.HALVED, "execution": {"name": backend}}
             values = agents.preset(mode, optimizer=optimizer, **more)
             run = TinyRun(self.plugins, values, agents.STATES)
-            run.advance(STEPS)
+            run.advance(STEPS // 2)
             agents.assert_removed_stay_zero(run.agent)
 
     # --- state --------------------------------------------------------------------------

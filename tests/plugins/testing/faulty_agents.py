@@ -100,9 +100,10 @@ def done(check: str, words: str, intervention: type, **more: Any) -> Fault:
 asked, calls, draw = itertools.count(1), itertools.count(), torch.Generator().manual_seed(0)
 SAYS, FINITE, DUE = (
     "says_when_and_of_what_it_measures",
-    "measures_finite_numbers",
+    "measures_the_same_finite_numbers",
     "is_due_at_its_frames",
 )
+LEARNS = "learning_goes_on_and_removed_weights_stay_zero"
 FAULTS = [
     measured("", "", Norm),
     measured(SAYS, "'every'", but(Norm, every=0)),
@@ -112,7 +113,7 @@ FAULTS = [
     measured("measuring_changes_nothing", "learner.loss.actor", Moves),
     measured("measuring_changes_nothing", "hooks", LeavesHooks),
     measured(
-        *("measuring_twice_gives_the_same", "'faulty/number'"),
+        *(FINITE, "'faulty/number'"),
         measuring(lambda probe: next(calls)),
     ),
     measured(
@@ -135,11 +136,11 @@ FAULTS = [
     ),
     done("says_what_it_needs_and_did", "no weight", intervening(lambda weight: None)),
     done(
-        *("removed_weights_stay_exactly_zero", "target_critic", WakesTargets),
+        *(LEARNS, "target_critic", WakesTargets),
         component={"needs": frozenset({"inspection"})},
     ),
-    done("learning_goes_on", "bias", Replaces),
-    done("learning_goes_on", "learning stops", intervening(lambda w: w.mul_(float("nan")))),
+    done(LEARNS, "bias", Replaces),
+    done(LEARNS, "learning stops", intervening(lambda w: w.mul_(float("nan")))),
     done(
         *("the_same_seed_gives_the_same_weights", "differ: draw"),
         intervening(lambda weight: weight.add_(torch.rand((), generator=draw))),

@@ -10,6 +10,7 @@ from tests.plugins.testing.complete import all_have_a_class
 
 class TestReplay(DataSuite):
     component = "replay"
+    steps = 40
     options: ClassVar = {"capacity": 70, "batch_size": 8, "learning_starts": 20}
     refused = (
         {"capacity": 0},
@@ -22,6 +23,7 @@ class TestReplay(DataSuite):
 
 class TestReplayOnDisk(DataSuite):
     component = "replay"
+    steps = 40
     options: ClassVar = {**TestReplay.options, "storage": "memmap", "updates_per_step": 0.5}
 
 

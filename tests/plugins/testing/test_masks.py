@@ -9,9 +9,10 @@ from tests.plugins.testing.complete import all_have_a_class
 
 
 class OfCommonCode(MaskSuite):
-    """A scheme that is saved by the code of another here: no new process, which takes seconds."""
+    """A scheme that never looks at weights: what it draws is drawn and saved by common code."""
 
     test_goes_on_alike_in_a_new_process = None
+    test_masks_are_the_same_whatever_the_execution = None
 
 
 OUT_OF_RANGE = ({"sparsity": 1.0}, {"sparsity": -0.1}, {"target": ""})
@@ -53,7 +54,8 @@ class TestMagnitude(OfCommonCode):
     capabilities: ClassVar = {"random": False}
 
 
-class TestMagnitudeInTraining(OfCommonCode):
+class TestMagnitudeInTraining(MaskSuite):
+    test_goes_on_alike_in_a_new_process = None
     component = "magnitude"
     options: ClassVar = {"sparsity": 0.7, "at": 500, "distribution": "global"}
     capabilities: ClassVar = {"random": False}
