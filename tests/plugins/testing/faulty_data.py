@@ -123,12 +123,10 @@ _fault = partial(Fault, "data")
 FAULTS = [
     _fault("", "", Plain, **REPLAYS),
     _fault("gives_batches_when_learning_starts", "before learning_starts", Early),
-    _fault("gives_batches_when_learning_starts", "-1", but(Plain, bytes=-1)),
     _fault(
         *(HAPPENED, "float64"),
         drawing(lambda self, b: b.set(("next", "reward"), b["next", "reward"].double())),
     ),
-    _fault(HAPPENED, "meta", drawing(lambda self, batch: batch.to("meta"))),
     _fault(
         *(HAPPENED, "at a termination"),
         drawing(lambda self, b: b["next", "discount"].fill_(self.gamma) is None or None),
@@ -145,7 +143,6 @@ FAULTS = [
         *("counts_what_it_holds", "it says that it holds"),
         but(Plain, __len__=lambda self: 2 * len(self.held)),
     ),
-    _fault("counts_what_it_holds", "observations take", but(Plain, bytes=8)),
     _fault(SEED, "context.seed alone", but(Seeded, seed=lambda self: self.generator.seed())),
     _fault(SEED, "'random': False", Seeded, **REPLAYS),
     _fault(SEED, "NumPy's", drawing(lambda self, batch: np.random.rand() and None)),

@@ -21,7 +21,6 @@ class Plain(nn.Module):
         super().__init__()
         self.actor = context.parts.actor({"mean": context.spec.action})
         self.critic = context.parts.critic(1)
-        self.more = {"idle": nn.Linear(1, 1)}
 
     @property
     def phases(self):
@@ -73,11 +72,6 @@ def with_phases(more):
     """The good loss with other phases, from the critic's and the actor's."""
     phases = property(lambda self: more(self, *Plain.phases.fget(self)))
     return but(Plain, phases=phases)
-
-
-def outside(loss, critic, actor):
-    layer = loss.more["idle"]
-    return critic, actor, Phase("own", lambda b: (layer(b["reward"]).mean(), {}), (layer,))
 
 
 class Idle(Plain):
@@ -145,11 +139,6 @@ MOVED = "every_parameter_is_moved_by_one_phase"
 _fault = partial(Fault, "losses")
 FAULTS = [
     _fault("", "", Plain),
-    _fault(
-        *(MOVED, "one name"),
-        with_phases(lambda self, *both: (*both, Phase("actor", lambda batch: (None, {})))),
-    ),
-    _fault(MOVED, "checkpoints lack it", with_phases(outside)),
     _fault(MOVED, "idle.weight", Idle),
     _fault(
         *(MOVED, "phase 'critic'"),
@@ -171,13 +160,11 @@ FAULTS = [
     _fault("an_update_gives_scalars_and_leaves_its_batch", "next.reward", Scaling),
     _fault("reads_nothing_on_the_host", "torch.where", Reading),
     _fault("acts", "not in [-1, 1]", but(Plain, policy=lambda s, seen: 3 + s.actor(seen)[0])),
-    _fault("acts", "no_grad", but(Plain, act=lambda self, seen, explore: self.policy(seen))),
     _fault(
         *("acts", "explore=False"),
         but(Plain, act=lambda s, seen, explore: Plain.act(s, seen, explore=0) * torch.rand(())),
     ),
     _fault("goes_on_alike_from_a_checkpoint", "continued differs", Forgetful),
     _fault("removed_weights_stay_zero", "not zero", Shaking),
-    _fault("can_be_looked_into", "lacks examine()", Plain, component=INSPECTION),
     _fault("can_be_looked_into", "no 'reward'", Showing, component=INSPECTION),
 ]

@@ -98,7 +98,6 @@ class Choices:
 
 
 CHOICES = {"options_type": Choices}
-SHARED: list[int] = []
 _fault = partial(Fault, "masks")
 FAULTS = [
     _fault("", "", Halves),
@@ -123,10 +122,7 @@ FAULTS = [
         *("importing_the_plugin_brings_no_heavy_library", "torch", Halves), suite={"plugin": FILE}
     ),
     _fault("builds_share_no_state", "seen", but(Halves, seen={})),
-    _fault("builds_share_no_state", "the object itself", lambda *_: SHARED),
-    # --- masks
     _fault("draws_masks_that_fit", "'brain'", but(Halves, target="brain")),
-    _fault("draws_masks_that_fit", "torch.float32", but(Halves, one=lambda self, p, g: p)),
     _fault(
         *("draws_masks_that_fit", "prunes_vectors"),
         but(Halves, draw=lambda self, named, g: {n: self.one(p, g) for n, p in named.items()}),
@@ -162,10 +158,6 @@ FAULTS = [
         but(Turning, due=lambda self, last, frame: next(numbers) % 2 == 0),
     ),
     _fault(
-        *("is_due_at_its_frames", "is false"),
-        but(Turning, due=lambda self, last, frame: frame % 100 == 0),
-    ),
-    _fault(
         *("is_due_at_its_frames", "calls torch"),
         but(Turning, due=lambda self, last, f: bool(torch.tensor(f) // 100 > max(last, 0) // 100)),
     ),
@@ -187,12 +179,4 @@ FAULTS = [
         but(Turning, change=lambda self, v: {n: self.one(v.weight(n), None) for n in v.masks}),
     ),
     _fault("changes_fit_and_touch_nothing_else", "wrote into", ChangingWeights),
-    _fault(
-        *("changes_fit_and_touch_nothing_else", "torch.float32"),
-        but(Turning, change=lambda self, v: {n: v.masks[n].float() for n in v.masks}),
-    ),
-    _fault(
-        *("changes_fit_and_touch_nothing_else", "second time"),
-        but(Turning, change=lambda self, v: {n: v.masks[n].roll(next(numbers)) for n in v.masks}),
-    ),
 ]

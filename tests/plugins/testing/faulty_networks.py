@@ -126,16 +126,10 @@ FAULTS = [
         *(SHAPES, "[members, B, outputs]"),
         with_critic(lambda c: c.register_forward_hook(lambda m, x, out: out.mT) and None),
     ),
-    _fault(SHAPES, "a tuple", with_class(forward=lambda self, x: list(Actor.forward(self, x)))),
-    _fault(SHAPES, "float64", with_actor(lambda actor: actor.double())),
     _fault(SHAPES, "a buffer", with_actor(lambda actor: actor.body.requires_grad_(False) and None)),
     _fault(
         *(SEED, "actor.body.bias"),
         with_actor(lambda actor: nn.init.constant_(actor.body.bias, next(numbers)) is None or None),
-    ),
-    _fault(
-        *(SEED, "do not seed it"),
-        with_actor(lambda actor: [nn.init.constant_(p, 0.1) for p in actor.parameters()] and None),
     ),
     _fault(
         *(SEED, "NumPy's"),

@@ -93,12 +93,6 @@ def traced(**changed):
     return making(but(Traced, step=step))
 
 
-class Reports(Traced):
-    def step(self, **given):
-        super().step(**given)
-        self.report = {"steps": 1.0}
-
-
 TRACES = {"component": {"provides": frozenset({"eligibility traces"})}}
 GIVEN, REPLACED = "moves_the_weights_that_it_was_given", "lets_its_memory_be_replaced"
 TRACE = "keeps_a_trace_of_each_environment"
@@ -118,14 +112,8 @@ FAULTS = [
         with_step(lambda o, p: o.state[p].update(last=p.grad.flatten())),
     ),
     _fault("removed_weights_stay_zero_in_an_agent", "zero", with_step(lambda o, p: p.add_(0.001))),
-    _fault(
-        *("goes_on_alike_from_a_checkpoint", "differ"),
-        with_step(lambda o, p: p.add_(0.001 * torch.randn(p.shape))),
-    ),
     _fault("goes_on_alike_from_a_checkpoint", "self.state", with_step(remember_outside)),
     _fault(REPLACED, "refresh()", making(Cached)),
-    _fault(REPLACED, "shrank", making(partial(Cached, strict=True))),
-    _fault(TRACE, "0-d tensor", making(Reports), **TRACES),
     _fault(TRACE, "left in the trace", traced(reset=torch.zeros_like), **TRACES),
     _fault(
         *(TRACE, "nothing moves"),

@@ -49,14 +49,6 @@ def pictured(change):
     return but(Curves, picture=picture)
 
 
-class NeedsNumbers(Curves):
-    def draw(self, study):
-        for run in study.runs:
-            if "loss/critic" in run.series:
-                run.series["loss/critic"].values[-1]
-        return super().draw(study)
-
-
 days = itertools.count()
 
 
@@ -87,15 +79,6 @@ class Echo:
         if arguments.word == "wrong":
             raise UserError("say another word")
         return 0
-
-
-class AddsOnce(Echo):
-    added = False
-
-    def add_arguments(self, parser):
-        if not self.added:
-            super().add_arguments(parser)
-        self.added = True
 
 
 class Breaks(Echo):
@@ -153,24 +136,10 @@ class ClosesOnce(Lines):
         file.close()
 
 
-class OpensLate(Lines):
-    def open(self):
-        return None
-
-    def write(self, step, scalars):
-        self.file = self.file or self.path.open("a")
-        super().write(step, scalars)
-
-
 class OneFileEach(Lines):
     def write(self, step, scalars):
         for name, value in scalars.items():
             (self.path.parent / name.replace("/", "_")).write_text(f"{value}\n")
-
-
-class WritesIntegers(Lines):
-    def write(self, step, scalars):
-        super().write(step, {name: int(value) for name, value in scalars.items()})
 
 
 def stray():
@@ -198,7 +167,6 @@ FAULTS = [
         *("draws_what_runs_hold", "'The Loss'"),
         pictured(lambda shown, picture: dataclasses.replace(picture, name="The Loss")),
     ),
-    figure("draws_runs_of_every_form", "IndexError", NeedsNumbers),
     figure(
         *("draws_runs_of_every_form", "give no picture"),
         but(Curves, draw=lambda self, study: Curves.draw(self, study) or [self.picture([])]),
@@ -221,7 +189,6 @@ FAULTS = [
         *(HELP, "word has no help"),
         but(Echo, add_arguments=lambda self, parser: parser.add_argument("word")),
     ),
-    verb(HELP, "second time", AddsOnce),
     verb(EXAMPLES, "one two", but(Echo, examples="  python -m core faulty one two\n")),
     verb(
         *(EXAMPLES, "not 2"),
@@ -238,7 +205,6 @@ FAULTS = [
     verb("mistakes_are_one_message", "no UserError", Echo, suite={"bad_arguments": [["right"]]}),
     logger("", "", Lines),
     logger("builds_share_no_state", "known", SharedLines),
-    logger("builds_share_no_state", "may fail early", OpensLate),
     logger("writes_scalars", "changed the scalars", TakesScalars),
     logger("writes_scalars", "second 'close'", ClosesOnce),
     logger(
@@ -252,5 +218,4 @@ FAULTS = [
     ),
     logger("a_resumed_run_goes_on", "lost lines.txt", but(Lines, mode="w")),
     logger(TAKEN, "skip or rename", OneFileEach),
-    logger(TAKEN, "nan", WritesIntegers),
 ]
