@@ -21,10 +21,7 @@ class NoOptions:
 
 @dataclass(frozen=True)
 class Fault:
-    """A component that a check must refuse, with these words in the message.
-
-    Without a check it is a good one, which every check must take.
-    """
+    """A component that a check must refuse, with these words in the message."""
 
     kind: str
     check: str
@@ -36,7 +33,7 @@ class Fault:
     suite: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.check or 'good'}"
+        return f"{self.kind}-{self.check}"
 
 
 def but(base: type, **changed: Any) -> type:

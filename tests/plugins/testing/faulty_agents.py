@@ -99,7 +99,6 @@ SAYS, FINITE, DUE = (
 )
 LEARNS = "learning_goes_on_and_removed_weights_stay_zero"
 FAULTS = [
-    measured("", "", Norm),
     measured(SAYS, "'every'", but(Norm, every=0)),
     measured(SAYS, "must need ['inspection']", but(Norm, batch=EIGHT)),
     measured(FINITE, "'faulty/number' is nan", measuring(lambda probe: "nan")),
@@ -117,7 +116,6 @@ FAULTS = [
         *("compares_an_update_with_what_was_before", "'before_update'"),
         measuring(lambda probe: 0, before_update=lambda self, probe: None),
     ),
-    done("", "", Noise),
     done(DUE, "never due", but(Noise, due=lambda self, last, frame: False)),
     done(DUE, "(last, frame]", but(Noise, due=lambda self, last, f: f > last and f % 250 == 0)),
     done(DUE, "(last, frame]", but(Noise, due=lambda self, last, frame: True)),

@@ -121,7 +121,6 @@ IN_ORDER = {"component": {"provides": REPLAY | {"transitions in order"}}}
 HAPPENED, SEED = "batches_tell_what_happened", "draws_by_its_seed_alone"
 _fault = partial(Fault, "data")
 FAULTS = [
-    _fault("", "", Plain, **REPLAYS),
     _fault("gives_batches_when_learning_starts", "before learning_starts", Early),
     _fault(
         *(HAPPENED, "float64"),

@@ -79,7 +79,6 @@ SPEC, SEED = "what_it_gives_is_what_the_spec_says", "the_seed_decides_and_nothin
 SAVED, DRAWN = "a_saved_state_goes_on_exactly", "drawing_gives_rgb_and_changes_nothing"
 Sideways = but(ToyEnv, render=lambda self, i, height, width: ToyEnv.render(self, i, width, height))
 FAULTS = [
-    fault("", ""),
     fault(
         *("torchrl_accepts_its_specs", "check_env_specs"),
         env=stepping(lambda given, action: {**given, "reward": given["reward"].double()}),

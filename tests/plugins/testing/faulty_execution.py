@@ -61,7 +61,6 @@ def nothing(self, *_):
 
 Scales = attaching(lambda module: next(module.parameters()).data.mul_(1.1) is None or None)
 FAULTS = [
-    fault("", "", Wrapped),
     fault("outputs_and_gradients_are_those_of_masked", "off by", Scales),
     fault(
         *("outputs_and_gradients_are_those_of_masked", "is called"),

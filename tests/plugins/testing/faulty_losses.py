@@ -138,7 +138,6 @@ INSPECTION = {"provides": frozenset({"inspection"})}
 MOVED = "every_parameter_is_moved_by_one_phase"
 _fault = partial(Fault, "losses")
 FAULTS = [
-    _fault("", "", Plain),
     _fault(MOVED, "idle.weight", Idle),
     _fault(
         *(MOVED, "phase 'critic'"),

@@ -100,8 +100,6 @@ class Choices:
 CHOICES = {"options_type": Choices}
 _fault = partial(Fault, "masks")
 FAULTS = [
-    _fault("", "", Halves),
-    _fault("", "", Turning, suite={"keeps_count": True}),
     # --- what holds for every component
     _fault("is_found_by_its_name", "mean 'faulty'?", Halves, suite={"component": "fauty"}),
     _fault(

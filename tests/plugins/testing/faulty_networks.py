@@ -121,7 +121,6 @@ class Statistics(nn.Module):
 SHAPES, SEED = "answers_have_the_right_shapes", "weights_follow_from_the_seed"
 _fault = partial(Fault, "networks")
 FAULTS = [
-    _fault("", "", Plain),
     _fault(
         *(SHAPES, "[members, B, outputs]"),
         with_critic(lambda c: c.register_forward_hook(lambda m, x, out: out.mT) and None),

@@ -98,8 +98,6 @@ GIVEN, REPLACED = "moves_the_weights_that_it_was_given", "lets_its_memory_be_rep
 TRACE = "keeps_a_trace_of_each_environment"
 _fault = partial(Fault, "optimizers")
 FAULTS = [
-    _fault("", "", making(Momentum)),
-    _fault("", "", making(Traced), **TRACES),
     _fault(GIVEN, "torch.optim.Optimizer", making(lambda given, **_: SimpleNamespace())),
     _fault(GIVEN, "along the gradient", making(partial(Momentum, maximize=True))),
     _fault(GIVEN, "overrides", making(lambda given, **_: Momentum(given))),

@@ -161,7 +161,6 @@ def logger(check: str, words: str, kind: type) -> Fault:
 HELP, EXAMPLES = "help_says_what_every_argument_is", "examples_are_command_lines_that_it_takes"
 TAKEN = "takes_whatever_is_logged"
 FAULTS = [
-    figure("", "", Curves),
     figure("draws_what_runs_hold", "'metrics'", but(Curves, draw=lambda self, study: [])),
     figure(
         *("draws_what_runs_hold", "'The Loss'"),
@@ -183,7 +182,6 @@ FAULTS = [
         *("leaves_everything_as_it_is", "stay open"),
         but(Curves, figure=lambda self: pyplot.figure()),
     ),
-    verb("", "", Echo, suite={"good_arguments": [["a"]], "bad_arguments": [["wrong"]]}),
     verb(HELP, "default", Echo, options_type=RequiredOption, options={"depth": 1}),
     verb(
         *(HELP, "word has no help"),
@@ -203,7 +201,6 @@ FAULTS = [
     ),
     verb("mistakes_are_one_message", "KeyError", Breaks, suite={"bad_arguments": [["wrong"]]}),
     verb("mistakes_are_one_message", "no UserError", Echo, suite={"bad_arguments": [["right"]]}),
-    logger("", "", Lines),
     logger("builds_share_no_state", "known", SharedLines),
     logger("writes_scalars", "changed the scalars", TakesScalars),
     logger("writes_scalars", "second 'close'", ClosesOnce),

@@ -1,10 +1,10 @@
-"""Every check of every suite is seen to fail on something, and to take something."""
+"""Every check of every suite is seen to fail on something."""
 
 from __future__ import annotations
 
 import pytest
 
-from plugins.testing import SUITES, ComponentSuite, checks, run_checks, suite_for
+from plugins.testing import SUITES, ComponentSuite, checks
 from tests.plugins.testing import (
     faulty_agents,
     faulty_data,
@@ -16,7 +16,7 @@ from tests.plugins.testing import (
     faulty_optimizers,
     faulty_tools,
 )
-from tests.plugins.testing.faulty import Fault, assert_found, offering
+from tests.plugins.testing.faulty import Fault, assert_found
 
 ALL: list[Fault] = [
     *faulty_masks.FAULTS,
@@ -31,15 +31,9 @@ ALL: list[Fault] = [
 ]
 
 
-@pytest.mark.parametrize("fault", [fault for fault in ALL if fault.check], ids=str)
+@pytest.mark.parametrize("fault", ALL, ids=str)
 def test_it_is_found(fault: Fault) -> None:
     assert_found(fault)
-
-
-@pytest.mark.parametrize("good", [fault for fault in ALL if not fault.check], ids=str)
-def test_without_the_fault_all_is_well(good: Fault) -> None:
-    suite = suite_for(good.kind, "faulty", good.options, offering(good), **good.suite)
-    assert [checked for checked in run_checks(suite) if checked.outcome == "failed"] == []
 
 
 def test_every_check_has_a_fault() -> None:
@@ -47,5 +41,4 @@ def test_every_check_has_a_fault() -> None:
     assert {f"test_{fault.check}" for fault in ALL} >= general
     for kind, suite in SUITES.items():
         found = {f"test_{fault.check}" for fault in ALL if fault.kind == kind}
-        assert found - general - {"test_"} == set(checks(suite)) - general, kind
-        assert "test_" in found, f"no good component of {kind}"
+        assert found - general == set(checks(suite)) - general, kind
