@@ -160,7 +160,7 @@ def run_obgd(pair, make, dtype, updates):
         pytest.param(run_adam, adamw, 200, id="adamw"),
         pytest.param(run_adam, make_factory_adamw, 50, id="one-pass adamw"),
         pytest.param(run_obgd, ObGD, 200, id="obgd"),
-        pytest.param(run_obgd, AdaptiveObGD, 50, id="adaptive obgd"),
+        pytest.param(run_obgd, AdaptiveObGD, 100, id="adaptive obgd"),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[4]
 SOURCE = ROOT / "plugins" / "execution" / "native" / "online" / "online.cpp"
-FLAGS = ["-std=c++17", "-O1", "-fopenmp-simd", "-fopenmp", "-fPIC", "-shared"]
+FLAGS = ["-std=c++17", "-O0", "-fopenmp-simd", "-fopenmp", "-fPIC", "-shared"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 SCRIPT = """
