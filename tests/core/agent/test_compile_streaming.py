@@ -7,15 +7,16 @@ import torch
 
 from plugins.losses.options import StreamACOptions, StreamQOptions
 from tests.plugins.losses.fused_lives import Setting, make
-from tests.plugins.test_compile import fresh_compiler
+from tests.core.agent.test_compile import fresh_compiler
 from tests.plugins.test_gpu_streaming import CHOICES, STATE, make_batch
 
 __all__ = ["fresh_compiler"]  # used by name, as a fixture
 
 
-@pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize(
-    ("options", "spec"), [(StreamACOptions(), STATE), (StreamQOptions(), CHOICES)], ids=["ac", "q"]
+    ("options", "spec", "count"),
+    [(StreamACOptions(), STATE, 1), (StreamQOptions(), CHOICES, 3)],
+    ids=["ac", "q"],
 )
 def test_a_compiled_streaming_update_gives_the_same_numbers(options, spec, count):
     ends = []
