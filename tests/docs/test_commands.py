@@ -13,7 +13,7 @@ from core.cli import _parse, main
 from core.config import load, resolve
 from core.plugins import load_plugins
 from tests.conftest import PRESETS
-from tests.pages import DOCS
+from tests.support.pages import DOCS
 
 ROOT = DOCS.parent
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]

@@ -18,7 +18,7 @@ from core.cli.resume import CHANGEABLE
 from core.config import load, resolve
 from core.plugins import load_plugins
 from tests.conftest import PRESETS
-from tests.pages import DOCS, blocks, first_column, text
+from tests.support.pages import DOCS, blocks, first_column, text
 
 WATCHED = [
     "diagnostics=[{name: all, every: 110, batch: {size: 32}, samples: 8, points: 16, tail: 0.9, "

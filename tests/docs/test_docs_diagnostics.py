@@ -13,8 +13,8 @@ import torch
 from core.cli import main
 from core.plugins import load_plugins
 from tests.conftest import PRESETS
-from tests.pages import blocks, first_column, text
-from tests.recorded import write_run
+from tests.support.pages import blocks, first_column, text
+from tests.support.recorded import write_run
 
 MEASURE, RESET, REPORT = (
     f"how-to/{name}.md" for name in ("measure-an-agent", "reset-an-agent", "report")

@@ -13,7 +13,7 @@ from core.cli import main
 from core.config import load, resolve
 from core.plugins import load_plugins
 from core.training.experiment import build_environments
-from tests.pages import blocks, text
+from tests.support.pages import blocks, text
 
 PAGE = "how-to/sparse-execution.md"
 

@@ -13,7 +13,7 @@ from core.cli import main
 from plugins.execution import compiled
 from plugins.execution.online import library
 from tests.conftest import PRESETS
-from tests.pages import blocks, text
+from tests.support.pages import blocks, text
 
 PAGE = "how-to/stream.md"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import installations
+from tests.support import installations
 
 HERE = Path(__file__).parent
 collect_ignore = ["sample_plugin"]  # its tests are run where it is installed

@@ -7,7 +7,16 @@ import torch
 
 from plugins.losses.options import SACOptions
 from plugins.optimizers.options import AdamWOptions
-from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
+from tests.support.agents import (
+    DRQ,
+    DRQ_DDPG,
+    PIXELS,
+    SIMBA,
+    SIMBA_DDPG,
+    STATE,
+    make_batch,
+    make_learner,
+)
 
 AGENTS = {
     "sac": (SACOptions(critics=2), SIMBA, STATE),

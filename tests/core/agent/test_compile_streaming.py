@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from plugins.losses.options import StreamACOptions, StreamQOptions
-from tests.plugins.losses.fused_lives import Setting, make
 from tests.core.agent.test_compile import fresh_compiler
-from tests.plugins.test_gpu_streaming import CHOICES, STATE, make_batch
+from tests.core.agent.test_gpu_streaming import CHOICES, STATE, make_batch
+from tests.plugins.losses.fused_lives import Setting, make
 
 __all__ = ["fresh_compiler"]  # used by name, as a fixture
 

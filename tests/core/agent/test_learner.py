@@ -16,7 +16,7 @@ from core.agent import cuda_graph as capture
 from core.agent.learner import Learner
 from core.agent.running_means import RunningMeans
 from core.api import Phase, RunStopped
-from tests.agents import (
+from tests.support.agents import (
     CPU,
     DRQ,
     DRQ_DDPG,

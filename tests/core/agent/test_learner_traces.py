@@ -17,8 +17,8 @@ from core.agent.policy import Policy
 from core.api import Phase, RunStopped, UserError
 from core.config import load, resolve
 from core.plugins import load_plugins
-from tests.agents import CPU, STATE, make_execution
 from tests.conftest import PRESETS
+from tests.support.agents import CPU, STATE, make_execution
 
 
 class Traces(torch.optim.Optimizer):

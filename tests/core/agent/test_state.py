@@ -17,9 +17,9 @@ from core.api.layers import compact_layers
 from core.training import checkpoint
 from plugins.networks import register_networks
 from plugins.networks.options import SimbaOptions, SimbaSize
-from tests.agents import STATE, build
-from tests.plugins.intervened import KINDS, SIMBA, HalfOfEach, train
-from tests.plugins.twins import agent_of, dense, learned, same, twins
+from tests.support.agents import STATE, build
+from tests.support.intervened import KINDS, SIMBA, HalfOfEach, train
+from tests.support.twins import agent_of, dense, learned, same, twins
 
 BOTH = [("masked", "sparse"), ("sparse", "masked")]
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from core.cli import progress
 from core.cli.progress import Clock, ProgressView, readable_time
-from core.training.events import Collected, Evaluated, Logged
+from core.training.events import Collected, Measured
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_frames_rates_return_and_time_left_are_shown(
         for step in range(0, 4_000, 100):
             now[0] += 1.0
             view.show(Collected(step, step // 4))
-            view.show(Logged(step, {"train/return": 494.8}))
-        view.show(Evaluated(4_000, {"eval/return": 12.34, "eval/return_std": 5.0}, None))
+            view.show(Measured(step, "training", {"train/return": 494.8}))
+        view.show(Measured(4_000, "evaluation", {"eval/return": 12.34, "eval/return_std": 5.0}))
     text = out.getvalue()
     for part in ("100 frames/s", "25.0 updates/s", "return 494.8", "left"):
         assert part in text

@@ -15,7 +15,7 @@ from core.api.errors import UserError, accuse
 from core.api.hookspecs import hookimpl
 from core.plugins import Plugins, load_plugins
 from core.plugins.attribution import blame, blamed, find, verdict
-from tests.installations import install, offering, on_path
+from tests.support.installations import install, offering, on_path
 
 RAISE = "def fail(inner=None):\n    return inner() if inner else 1 / 0\n"
 

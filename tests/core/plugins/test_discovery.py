@@ -18,7 +18,7 @@ from core.api.errors import UserError
 from core.cli import main
 from core.plugins import load_plugins
 from core.training.record import changed_plugins
-from tests.installations import install, offering, on_path
+from tests.support.installations import install, offering, on_path
 
 
 @pytest.fixture

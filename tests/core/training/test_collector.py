@@ -8,7 +8,7 @@ from torchrl.collectors import Collector
 
 from core.agent.policy import Policy
 from core.training.collector import StepCollector, make_collector
-from tests.worlds import gymnasium_env
+from tests.support.worlds import gymnasium_env
 
 
 class Drawing:

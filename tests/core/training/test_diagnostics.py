@@ -290,8 +290,8 @@ def test_all_leaves_out_what_does_not_suit(
 
 
 def test_a_changed_encoder_is_seen_by_the_next_intervention() -> None:
-    from tests.agents import DRQ, DRQ_DDPG
-    from tests.probes import make_agent, make_probe
+    from tests.support.agents import DRQ, DRQ_DDPG
+    from tests.support.probes import make_agent, make_probe
 
     probe = make_probe(make_agent(DRQ_DDPG, DRQ))
     before = probe.batch(BatchOptions(size=4)).batch["features"]

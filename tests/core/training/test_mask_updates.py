@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from core.training.mask_updates import MaskUpdates
-from tests.core.training.changing import (
+from tests.support.changing import (
     FRAMES,
     agent_with,
     assert_zero_outside,
@@ -15,8 +15,8 @@ from tests.core.training.changing import (
     scheme,
     snapshot,
 )
-from tests.plugins.intervened import KINDS, train
-from tests.plugins.twins import BACKENDS, twins
+from tests.support.intervened import KINDS, train
+from tests.support.twins import BACKENDS, twins
 
 # --- what carries over ------------------------------------------------------------------
 

@@ -11,10 +11,10 @@ from core.agent.masks import PackedMasks
 from core.agent.state import agent_state, restore_agent
 from core.api import BatchOptions
 from core.training.mask_updates import MaskUpdates, View
-from tests.core.training.changing import agent_with, change, masks_of, probe_of, scheme
-from tests.plugins.intervened import make_agent, train
-from tests.plugins.twins import BACKENDS, same
-from tests.probes import make_probe
+from tests.support.changing import agent_with, change, masks_of, probe_of, scheme
+from tests.support.intervened import make_agent, train
+from tests.support.probes import make_probe
+from tests.support.twins import BACKENDS, same
 
 
 def test_a_network_is_asked_about_what_the_networks_before_it_became():

@@ -15,7 +15,7 @@ from core.agent.state import dense_weights
 from core.cli import main
 from core.training import checkpoint
 from core.training.loop import Run
-from tests.plugins.twins import same
+from tests.support.twins import same
 
 EITHER = [("masked", "sparse"), ("sparse", "masked")]
 STOPPED: Any = property(lambda run: lambda: True, lambda run, stop: None)

@@ -15,7 +15,7 @@ from core.api import DataContext, EnvironmentSpec, OptionError, Returns, UserErr
 from plugins.data import register_data
 from plugins.data.options import StreamOptions
 from tests.plugins.data.replay_oracle import GAMMA, WIDTH, Oracle, random_ends
-from tests.worlds import gymnasium_env
+from tests.support.worlds import gymnasium_env
 
 HERE = Path()
 FLAGS = ("done", "terminated", "truncated")

@@ -12,9 +12,9 @@ from plugins.masks import register_masks
 from plugins.masks.options import RandomMaskOptions
 from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 from plugins.optimizers.options import AdamWOptions, ObGDOptions
-from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
-from tests.plugins.intervened import make_agent
-from tests.probes import make_probe
+from tests.support.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
+from tests.support.intervened import make_agent
+from tests.support.probes import make_probe
 
 torch.set_num_threads(1)
 GAMES = EnvironmentSpec((2, 20, 20), 3, pixels=True, frame_stack=2, discrete=True)

@@ -14,9 +14,9 @@ from core.api import BatchOptions, Bracketing, Component, DiagnosticContext
 from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics.churn import churn, greedy_churn, relative_churn
 from plugins.diagnostics.options import ChurnOptions
-from tests.agents import make_batch
-from tests.plugins.inspected import EVERY, lived, probe_of, stream_batch, transitions
-from tests.plugins.streaming_oracle import World
+from tests.support.agents import make_batch
+from tests.support.inspected import EVERY, lived, probe_of, stream_batch, transitions
+from tests.support.streaming_oracle import World
 
 torch.set_num_threads(1)
 HELD = ChurnOptions(batch=BatchOptions(size=8))

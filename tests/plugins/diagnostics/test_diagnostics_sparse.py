@@ -16,9 +16,9 @@ from plugins.diagnostics import activations, register_diagnostics
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.networks.options import SimbaOptions, SimbaSize
 from tests.plugins.diagnostics.corridor import Corridor
-from tests.plugins.intervened import KINDS, train, transitions
-from tests.plugins.twins import agent_of, twins
-from tests.probes import make_probe
+from tests.support.intervened import KINDS, train, transitions
+from tests.support.probes import make_probe
+from tests.support.twins import agent_of, twins
 
 COMPONENTS = {component.name: component for component in register_diagnostics()}
 OPTIONS: dict[str, dict[str, Any]] = {

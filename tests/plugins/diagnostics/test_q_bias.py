@@ -23,9 +23,9 @@ from plugins.diagnostics.q_bias import discounted_returns, q_bias, remainder
 from plugins.losses import register_losses
 from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
-from tests.agents import CPU, SIMBA, build, make_execution
 from tests.plugins.diagnostics.corridor import GAMMA, SPEC, Corridor, Knowing, true_values
-from tests.plugins.inspected import lived
+from tests.support.agents import CPU, SIMBA, build, make_execution
+from tests.support.inspected import lived
 
 torch.set_num_threads(1)
 COMPONENT = {c.name: c for c in register_diagnostics()}["q_bias"]

@@ -17,10 +17,10 @@ from plugins.environments.options import GymnasiumOptions
 from plugins.losses.options import EpsilonOptions, StreamACOptions, StreamQOptions
 from plugins.losses.stream_ac_fused import FusedActorCritic
 from plugins.losses.stream_q_fused import FusedQ
-from tests.agents import CPU
 from tests.plugins.diagnostics.corridor import GAMMA, Corridor, Knowing
-from tests.plugins.inspected import stream_learner
-from tests.plugins.twins import same
+from tests.support.agents import CPU
+from tests.support.inspected import stream_learner
+from tests.support.twins import same
 
 torch.set_num_threads(1)
 Q_BIAS = {c.name: c for c in register_diagnostics()}["q_bias"]

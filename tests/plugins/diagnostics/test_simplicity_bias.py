@@ -21,9 +21,9 @@ from plugins.masks import register_masks
 from plugins.masks.options import RandomMaskOptions
 from plugins.networks import register_networks
 from plugins.networks.options import MlpOptions, SimbaOptions
-from tests.agents import PIXELS, SIMBA, build
-from tests.plugins.inspected import lived, probe_of
-from tests.probes import make_agent, make_probe
+from tests.support.agents import PIXELS, SIMBA, build
+from tests.support.inspected import lived, probe_of
+from tests.support.probes import make_agent, make_probe
 
 torch.set_num_threads(1)
 COMPONENT = {c.name: c for c in register_diagnostics()}["simplicity_bias"]

@@ -12,7 +12,7 @@ from torchrl.envs.utils import check_env_specs
 from core.api import EnvironmentContext
 from plugins.environments.dm_control import DMControlEnvironments
 from plugins.environments.options import DMControlOptions
-from tests.worlds import gymnasium_env, rollout
+from tests.support.worlds import gymnasium_env, rollout
 
 
 @cache

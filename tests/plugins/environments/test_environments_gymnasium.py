@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.api import OptionError, UserError
-from tests.worlds import gymnasium_env, rollout
+from tests.support.worlds import gymnasium_env, rollout
 
 
 def test_gymnasium_repeats_actions_and_truncates():

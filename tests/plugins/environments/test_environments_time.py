@@ -14,7 +14,7 @@ from plugins.environments import register_environments
 from plugins.environments.dm_control import DMControlEnvironments
 from plugins.environments.gymnasium import GymnasiumEnvironments
 from plugins.environments.options import DMControlOptions, GymnasiumOptions
-from tests.worlds import rollout
+from tests.support.worlds import rollout
 
 CASES = {
     "cheetah": (DMControlOptions("cheetah-run", time_limit=0.2), 10),

@@ -15,8 +15,8 @@ from plugins.execution.linear import native_product
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
-from tests.plugins.intervened import KINDS, STREAM_MLP, train
-from tests.plugins.pruned import (
+from tests.support.intervened import KINDS, STREAM_MLP, train
+from tests.support.pruned import (
     BACKENDS,
     acted_through,
     compact,
@@ -27,7 +27,7 @@ from tests.plugins.pruned import (
     snapshot,
     train_through,
 )
-from tests.plugins.twins import same
+from tests.support.twins import same
 
 torch.set_num_threads(1)
 RAW = replace(STREAM_MLP, normalise=False, width=24)

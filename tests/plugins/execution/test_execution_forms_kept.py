@@ -11,7 +11,7 @@ from torch import nn
 from core.agent.learner import Learner
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.sparse import Sparse
-from tests.plugins.pruned import dense_at_first
+from tests.support.pruned import dense_at_first
 
 torch.set_num_threads(1)
 

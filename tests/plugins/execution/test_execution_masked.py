@@ -12,7 +12,16 @@ from core.agent.masks import MaskSet, removed_weights_are_zero
 from plugins.execution.masked import Masked
 from plugins.losses.options import SACOptions
 from plugins.optimizers.options import AdamWOptions
-from tests.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
+from tests.support.agents import (
+    DRQ,
+    DRQ_DDPG,
+    PIXELS,
+    SIMBA,
+    SIMBA_DDPG,
+    STATE,
+    make_batch,
+    make_learner,
+)
 
 torch.set_num_threads(1)
 DECAY = AdamWOptions(lr=1e-2, weight_decay=0.1)

@@ -16,9 +16,9 @@ from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
 from plugins.execution.options import SparseOptions
 from plugins.execution.sparse import Sparse
-from tests.agents import CPU
 from tests.plugins.execution.linear.sparse_pairs import random_mask
 from tests.plugins.execution.sparse_networks import IMAGES, attached, masks_of, network
+from tests.support.agents import CPU
 
 torch.set_num_threads(1)
 

@@ -15,8 +15,25 @@ from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import AdamWOptions
-from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch, make_loss
-from tests.fake_cuda import CUDA, LAZY, claim_batch, claim_module, fake_device, without_backward
+from tests.support.agents import (
+    CPU,
+    DRQ,
+    DRQ_DDPG,
+    PIXELS,
+    SIMBA,
+    STATE,
+    build,
+    make_batch,
+    make_loss,
+)
+from tests.support.fake_cuda import (
+    CUDA,
+    LAZY,
+    claim_batch,
+    claim_module,
+    fake_device,
+    without_backward,
+)
 
 torch.set_num_threads(1)
 SAC = SACOptions(critics=2)

@@ -23,7 +23,7 @@ from plugins.optimizers import register_optimizers
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
 from plugins.optimizers.obgd import ObGD
 from plugins.optimizers.options import AdamWOptions
-from tests.agents import (
+from tests.support.agents import (
     CPU,
     DRQ,
     DRQ_DDPG,

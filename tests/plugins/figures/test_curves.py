@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from recorded import write_run, write_study
 
 from core.api import COLOURS, OptionError, RecordedRun, colour
 from plugins.commands.report.groups import group_runs
@@ -23,6 +22,7 @@ from tests.plugins.figures.figure_studies import (
     run,
     study,
 )
+from tests.support.recorded import write_run, write_study
 
 STEPS = [10, 20, 30, 40]
 NAN = float("nan")

@@ -9,8 +9,8 @@ import torch
 
 from core.api import BatchOptions
 from plugins.interventions.options import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
-from tests.plugins import intervened as t
 from tests.plugins.losses.fused_lives import assert_same_life, live
+from tests.support import intervened as t
 
 OPTIONS = {
     "periodic_reset": PeriodicResetOptions(every=10),

@@ -14,7 +14,7 @@ from plugins.interventions.options import (
     ShrinkAndPerturbOptions,
     is_due,
 )
-from tests.plugins import intervened as t
+from tests.support import intervened as t
 
 frames = st.integers(1, 60)
 schedules = st.builds(

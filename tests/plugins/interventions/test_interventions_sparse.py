@@ -13,8 +13,8 @@ from core.api.layers import compact_layers
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.interventions.options import PeriodicResetOptions, ReDoOptions, ShrinkAndPerturbOptions
 from plugins.interventions.wiring import Wiring, hidden_layers
-from tests.plugins.intervened import KINDS, intervene, intervention, train
-from tests.plugins.twins import agent_of, dense, same, twins
+from tests.support.intervened import KINDS, intervene, intervention, train
+from tests.support.twins import agent_of, dense, same, twins
 
 CASES: dict[str, tuple[str, Any]] = {
     "reset": ("periodic_reset", PeriodicResetOptions(every=1)),

@@ -7,7 +7,7 @@ import torch
 
 from core.api import BatchOptions
 from plugins.interventions.options import ReDoOptions
-from tests.plugins import intervened as t
+from tests.support import intervened as t
 
 BATCH = BatchOptions(size=64)
 

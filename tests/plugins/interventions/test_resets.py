@@ -7,7 +7,7 @@ import torch
 
 from plugins.interventions.networks import last_layers
 from plugins.interventions.options import PeriodicResetOptions, ShrinkAndPerturbOptions
-from tests.plugins import intervened as t
+from tests.support import intervened as t
 
 KINDS = list(t.KINDS)
 

@@ -13,7 +13,7 @@ from core.api import DiagnosticContext, OptionError, UserError
 from plugins.interventions.options import ReDoOptions
 from plugins.interventions.redo import ReDo, dormant
 from plugins.interventions.wiring import Wiring, hidden_layers
-from tests.plugins import intervened as t
+from tests.support import intervened as t
 
 # --- the score --------------------------------------------------------------------------
 

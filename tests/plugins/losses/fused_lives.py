@@ -26,7 +26,7 @@ from plugins.networks import register_networks
 from plugins.networks.options import SparseInit, StreamMlpOptions
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import AdaptiveObGDOptions, ObGDOptions
-from tests.agents import CPU, build, make_execution
+from tests.support.agents import CPU, build, make_execution
 
 torch.set_num_threads(1)
 CONTINUOUS = EnvironmentSpec((5,), 3, time_input=True)

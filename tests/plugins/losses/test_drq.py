@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from plugins.losses import augment
 from plugins.losses.options import SACOptions
-from tests.agents import DRQ, DRQ_DDPG, PIXELS, make_batch, make_learner, make_loss
+from tests.support.agents import DRQ, DRQ_DDPG, PIXELS, make_batch, make_learner, make_loss
 
 torch.set_num_threads(1)
 

@@ -13,7 +13,7 @@ from torch.distributions import Independent, Normal, TanhTransform, TransformedD
 
 from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
 from plugins.optimizers.options import AdamWOptions
-from tests.agents import SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
+from tests.support.agents import SIMBA, SIMBA_DDPG, STATE, make_batch, make_learner
 
 LR, DECAY = 3e-3, 1e-2
 ADAMW = AdamWOptions(lr=LR, weight_decay=DECAY)

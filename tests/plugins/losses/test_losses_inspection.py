@@ -14,9 +14,9 @@ from plugins.losses import noise
 from plugins.losses.options import StreamACOptions, StreamQOptions
 from plugins.losses.stream_ac import StreamAC
 from plugins.losses.stream_q import StreamQ
-from tests.agents import CPU
-from tests.plugins import streaming_oracle as oracle
-from tests.plugins.inspected import CONTINUOUS, DISCRETE, EVERY, REPLAYED, lived, transitions
+from tests.support import streaming_oracle as oracle
+from tests.support.agents import CPU
+from tests.support.inspected import CONTINUOUS, DISCRETE, EVERY, REPLAYED, lived, transitions
 
 torch.set_num_threads(1)
 

@@ -17,7 +17,7 @@ from plugins.losses import noise, register_losses, tanh_normal
 from plugins.losses.noise import linear
 from plugins.losses.options import DDPGOptions, NoiseOptions, SACOptions
 from plugins.losses.targets import averaging, least, squared_error
-from tests.agents import (
+from tests.support.agents import (
     DRQ_DDPG,
     SIMBA,
     SIMBA_DDPG,

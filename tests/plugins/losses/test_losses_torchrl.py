@@ -13,7 +13,7 @@ from torch.distributions import Normal
 
 from plugins.losses import noise
 from plugins.losses.options import NoiseOptions, SACOptions
-from tests.agents import SIMBA, SIMBA_DDPG, STATE, make_batch, make_loss
+from tests.support.agents import SIMBA, SIMBA_DDPG, STATE, make_batch, make_loss
 
 torch.set_num_threads(1)
 # TorchRL warns of targets that nothing averages; here nothing should.

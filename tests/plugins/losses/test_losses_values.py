@@ -13,8 +13,8 @@ from plugins.losses import register_losses
 from plugins.losses.options import DDPGOptions, SACOptions
 from plugins.networks import register_networks
 from plugins.networks.options import MlpHidden, MlpOptions
-from tests.agents import CPU, build, make_execution, make_learner
-from tests.plugins.inspected import NORMALISING, REPLAYED, STREAMED, lived, transitions
+from tests.support.agents import CPU, build, make_execution, make_learner
+from tests.support.inspected import NORMALISING, REPLAYED, STREAMED, lived, transitions
 
 torch.set_num_threads(1)
 

@@ -27,8 +27,8 @@ from plugins.losses.options import (
     StreamQOptions,
 )
 from plugins.losses.reward_scaling import RewardScaler
-from tests.agents import CPU, PIXELS, build
-from tests.plugins import streaming_oracle as oracle
+from tests.support import streaming_oracle as oracle
+from tests.support.agents import CPU, PIXELS, build
 
 torch.set_num_threads(1)
 DOUBLE = torch.float64

@@ -33,8 +33,8 @@ from plugins.losses.stream_ac import StreamAC
 from plugins.losses.stream_q import StreamQ
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import KappaOptions, ObGDOptions
-from tests.agents import CPU, SIMBA, STATE, build, make_batch, make_execution, make_learner
-from tests.plugins import streaming_oracle as oracle
+from tests.support import streaming_oracle as oracle
+from tests.support.agents import CPU, SIMBA, STATE, build, make_batch, make_execution, make_learner
 
 torch.set_num_threads(1)
 DOUBLE = torch.float64

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from core.api import BatchOptions
 from core.training.mask_updates import MaskUpdates, View
-from tests.plugins.intervened import KINDS, everything, make_agent, train, transitions
-from tests.plugins.twins import twins
-from tests.probes import make_probe
+from tests.support.intervened import KINDS, everything, make_agent, train, transitions
+from tests.support.probes import make_probe
+from tests.support.twins import twins
 
 torch.set_num_threads(1)
 SEED = 11

@@ -12,7 +12,7 @@ from core.api import dense
 from core.config import load, resolve
 from core.plugins import load_plugins
 from core.training import checkpoint
-from core.training.events import Collected, Remasked
+from core.training.events import Collected, Measured
 from core.training.experiment import build
 from core.training.loop import Run
 from tests.plugins.masks.mask_runs import TWO, changes, masks, run, saved_masks, shared, written
@@ -49,7 +49,7 @@ def test_every_update_of_a_run_has_the_target_density(kind: str, name: str, tmp_
     changed: list[int] = []
     (tmp_path / "run").mkdir()
     for event in Run(experiment, tmp_path / "run", lambda: False).events():
-        if isinstance(event, Remasked):
+        if isinstance(event, Measured) and event.source == "masks":
             changed.append(event.step)
         if not isinstance(event, Collected):
             continue

@@ -16,8 +16,8 @@ from core.training.mask_updates import MaskUpdates
 from plugins.masks.composition import highest_overall
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
 from plugins.masks.options import MagnitudeOptions, SnipOptions, StructureOptions
-from tests.plugins.intervened import assert_masked, make_agent, probe, train
 from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, count, drawn, rng, weights
+from tests.support.intervened import assert_masked, make_agent, probe, train
 
 RULES = {"erdos_renyi": erdos_renyi, "uniform": uniform}
 

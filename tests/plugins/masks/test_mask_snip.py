@@ -14,9 +14,9 @@ from core.api import BatchOptions, DynamicMasks, RunStopped, UserError
 from core.training.mask_updates import MaskUpdates, View
 from core.training.recent_transitions import RecentTransitions
 from plugins.masks.densities import erdos_renyi, expected_densities, uniform
-from tests.plugins.intervened import assert_masked, make_agent, train, transitions
 from tests.plugins.masks.mask_schemes import COMPONENTS, best, build, count, rng
-from tests.probes import make_probe
+from tests.support.intervened import assert_masked, make_agent, train, transitions
+from tests.support.probes import make_probe
 
 SPARSITY = 0.6
 RULES = {"erdos_renyi": erdos_renyi, "uniform": uniform}

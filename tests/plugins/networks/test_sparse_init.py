@@ -17,8 +17,8 @@ from plugins.masks.options import RandomMaskOptions
 from plugins.networks.initialisers import convolution, linear
 from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 from plugins.networks.sparse_init import fill_sparsely, nonzero_inputs, sparse_uniform
-from tests.agents import make_execution
-from tests.plugins.stream_builders import CHEETAH, FRAMES, HEADS, build, size
+from tests.support.agents import make_execution
+from tests.support.stream_builders import CHEETAH, FRAMES, HEADS, build, size
 
 torch.set_num_threads(1)
 PUBLISHED = SparseInit()

@@ -15,7 +15,7 @@ from torch import nn
 from core.api import EnvironmentSpec, MaskAware, OptionError, UserError
 from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOptions
 from plugins.networks.welford import WelfordNormaliser
-from tests.plugins.stream_builders import CHEETAH, COMPONENTS, FRAMES, HEADS, build, size
+from tests.support.stream_builders import CHEETAH, COMPONENTS, FRAMES, HEADS, build, size
 
 torch.set_num_threads(1)
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plugins.networks.welford import WelfordNormaliser
-from tests.fake_cuda import CUDA, LAZY, claim, claim_module, fake_device
+from tests.support.fake_cuda import CUDA, LAZY, claim, claim_module, fake_device
 
 
 class Oracle:

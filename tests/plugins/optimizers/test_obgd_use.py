@@ -14,7 +14,6 @@ from torch import nn
 from core.api import Refreshable
 from plugins.optimizers.adaptive_obgd import AdaptiveObGD
 from plugins.optimizers.obgd import ObGD
-from tests.fake_cuda import CUDA, LAZY, claim_module, fake_device
 from tests.plugins.optimizers.obgd_oracle import (
     DOUBLE,
     OPTIMIZERS,
@@ -26,6 +25,7 @@ from tests.plugins.optimizers.obgd_oracle import (
     parameters,
     traces,
 )
+from tests.support.fake_cuda import CUDA, LAZY, claim_module, fake_device
 
 torch.set_num_threads(1)
 

@@ -19,10 +19,10 @@ from plugins.commands.describe.memory import Footprint, footprint, remembered
 from plugins.networks.options import SimbaOptions, SimbaSize
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import AdamWOptions
-from tests.agents import CPU, build
 from tests.conftest import PRESETS
-from tests.plugins.intervened import KINDS, train
-from tests.plugins.twins import agent_of, twins
+from tests.support.agents import CPU, build
+from tests.support.intervened import KINDS, train
+from tests.support.twins import agent_of, twins
 
 WIDE = SimbaOptions(actor=SimbaSize(128, 1), critic=SimbaSize(512, 2), normalise=False)
 

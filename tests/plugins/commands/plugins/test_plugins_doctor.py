@@ -12,7 +12,7 @@ from core import __version__
 from core.api.hookspecs import KINDS
 from core.cli import main
 from core.plugins import Plugins
-from tests.distributions import GOOD, Install, install
+from tests.support.distributions import GOOD, Install, install
 
 __all__ = ["install"]
 

@@ -19,7 +19,7 @@ from core.plugins import Plugins
 from plugins.commands.plugins.info import KEYS, _asked
 from plugins.commands.plugins.kinds import read_kind
 from tests.conftest import PRESETS
-from tests.distributions import GOOD, Install, install
+from tests.support.distributions import GOOD, Install, install
 
 __all__ = ["install"]
 

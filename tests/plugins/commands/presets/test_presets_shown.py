@@ -18,7 +18,7 @@ from core.config.shipped import SHIPPED, shipped
 from core.plugins import Plugins
 from plugins.commands.columns import columns
 from tests.conftest import PRESETS
-from tests.pages import blocks, text
+from tests.support.pages import blocks, text
 
 DIFFERENT = ("quickstart", "ddpg_sparse", "state_dynamic", "visual_sparse", "streaming_visual")
 """Presets that together have every key, and every kind of value."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.commands.report.reports import SHORT, report
-from tests.recorded import write_study
+from tests.support.recorded import write_study
 
 
 @pytest.fixture(scope="session")

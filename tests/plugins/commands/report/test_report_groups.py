@@ -13,7 +13,7 @@ from core.api.figures import RecordedRun
 from plugins.commands.report.differences import ABSENT, differences, written
 from plugins.commands.report.groups import group_runs
 from plugins.commands.report.labels import label_presets
-from tests.recorded_preset import resolved, set_key
+from tests.support.recorded_preset import resolved, set_key
 
 DDPG = {"name": "ddpg", "gamma": 0.9}
 UNIFORM = {"name": "uniform", "sparsity": 0.8, "target": "critic", "dense": []}

@@ -17,7 +17,7 @@ from core.api.errors import UserError
 from core.cli import main
 from plugins.commands.report.metrics import read_metrics
 from plugins.commands.report.read import find_runs, read_run
-from tests.recorded import write_run, write_study
+from tests.support.recorded import write_run, write_study
 
 METRICS = "metrics.jsonl"
 

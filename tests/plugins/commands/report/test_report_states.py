@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.plugins.commands.report.reports import FEW, SHORT, page_of, report, text_of
-from tests.recorded import write_run
+from tests.support.recorded import write_run
 
 FIGURES = """
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ import pytest
 from core.cli import main
 from core.cli.session import Session
 from plugins.commands.watch.follow import Watched
-from tests.recorded import write_run
+from tests.support.recorded import write_run
 
 ALTERNATE, BACK = b"\x1b[?1049h", b"\x1b[?1049l"
 HIDDEN, VISIBLE = b"\x1b[?25l", b"\x1b[?25h"

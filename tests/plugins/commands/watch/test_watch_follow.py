@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from core.api.errors import UserError
 from plugins.commands.watch.follow import Course, Tail, Watched, runs_in
-from tests.recorded import write_run
+from tests.support.recorded import write_run
 
 NOW = 1_800_000_000.0
 

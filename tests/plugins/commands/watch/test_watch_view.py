@@ -16,7 +16,7 @@ from rich.console import Console
 
 from plugins.commands.watch.follow import Series, Watched, written
 from plugins.commands.watch.view import BLOCKS, View, arrange, asked, fit, number, sparkline
-from tests.recorded import write_run
+from tests.support.recorded import write_run
 
 
 def shown(run: Path, width: int, height: int | None, encoding: str = "utf-8") -> list[str]:

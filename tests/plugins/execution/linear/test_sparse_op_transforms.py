@@ -15,8 +15,8 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.pattern.build import pattern_of
-from tests.fake_cuda import CUDA, LAZY, NoTransfers, claim, claim_module, fake_device
 from tests.plugins.execution.linear.sparse_pairs import WAYS, InTurn, chains, kept, pair
+from tests.support.fake_cuda import CUDA, LAZY, NoTransfers, claim, claim_module, fake_device
 
 torch.set_num_threads(1)
 DOUBLE = torch.float64

@@ -21,7 +21,7 @@ from plugins.networks.modules import Actor
 from plugins.networks.options import DrqOptions, MlpOptions, SimbaOptions
 from plugins.networks.simba import Block
 from tests.plugins.execution.online.dense_networks import a_critic, an_actor, outputs_of
-from tests.plugins.intervened import make_agent
+from tests.support.intervened import make_agent
 
 torch.set_num_threads(1)
 KERNELS = library.kernels

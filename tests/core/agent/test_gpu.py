@@ -20,7 +20,7 @@ from plugins.losses.options import SACOptions
 from plugins.networks import register_networks
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import AdamOptions, AdamWOptions
-from tests.agents import (
+from tests.support.agents import (
     PIXELS,
     SIMBA,
     STATE,
@@ -29,7 +29,7 @@ from tests.agents import (
     make_batch,
     make_loss,
 )
-from tests.fake_cuda import (
+from tests.support.fake_cuda import (
     CUDA,
     LAZY,
     Transfer,

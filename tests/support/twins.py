@@ -13,13 +13,13 @@ from core.agent.state import agent_state, dense_weights, restore_agent
 from core.api.layers import compact_layers
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
-from tests.plugins.intervened import make_agent, train
+from tests.support.intervened import make_agent, train
 
 BACKENDS: dict[str, Any] = {"masked": Masked, "sparse": Sparse}
 
 
 def agent_of(kind: str, backend: str, **wiring: Any) -> Agent:
-    """Of one of :data:`tests.plugins.intervened.KINDS`."""
+    """Of one of :data:`tests.support.intervened.KINDS`."""
     agent = make_agent(kind, execution=BACKENDS[backend](), **wiring)
     assert bool(compact_layers(agent.loss)) == (backend == "sparse")
     return agent

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import installations
+from tests.support import installations
 
 GOOD = '''\
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``resolved.yaml`` and ``run.json`` of the runs that :mod:`tests.recorded` makes up."""
+"""``resolved.yaml`` and ``run.json`` of the runs that :mod:`tests.support.recorded` makes up."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ from core.api import BatchOptions, MaskContext
 from core.api.layers import dense
 from core.training.mask_updates import MaskUpdates
 from plugins.masks import register_masks
-from tests.plugins.intervened import make_agent, transitions
-from tests.plugins.twins import BACKENDS
-from tests.probes import make_probe
+from tests.support.intervened import make_agent, transitions
+from tests.support.probes import make_probe
+from tests.support.twins import BACKENDS
 
 torch.set_num_threads(1)
 COMPONENTS = {component.name: component for component in register_masks()}

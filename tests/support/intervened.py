@@ -35,8 +35,17 @@ from plugins.networks.options import (
 )
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import AdamWOptions, AdaptiveObGDOptions, ObGDOptions
-from tests.agents import CPU, DRQ, DRQ_DDPG, PIXELS, STATE, build, make_batch, make_execution
-from tests.probes import make_probe
+from tests.support.agents import (
+    CPU,
+    DRQ,
+    DRQ_DDPG,
+    PIXELS,
+    STATE,
+    build,
+    make_batch,
+    make_execution,
+)
+from tests.support.probes import make_probe
 
 torch.set_num_threads(1)
 SIMBA = SimbaOptions(actor=SimbaSize(8, 1), critic=SimbaSize(12, 2))

@@ -19,15 +19,15 @@ from plugins.networks import register_networks
 from plugins.networks.options import StreamCnnOptions, StreamMlpOptions
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import AdaptiveObGDOptions, ObGDOptions
-from tests.agents import build
-from tests.fake_cuda import (
+from tests.core.agent.test_gpu import FakeMasked, FakeParts
+from tests.support.agents import build
+from tests.support.fake_cuda import (
     CUDA,
     LAZY,
     claim_batch,
     fake_device,
     without_backward,
 )
-from tests.plugins.test_gpu_correctness import FakeMasked, FakeParts
 
 torch.set_num_threads(1)
 STATE = EnvironmentSpec((5,), 3, time_input=True)

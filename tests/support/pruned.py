@@ -14,7 +14,7 @@ from core.training.mask_updates import put_in_force
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse
-from tests.plugins.intervened import make_agent, train, transitions
+from tests.support.intervened import make_agent, train, transitions
 
 BACKENDS: dict[str, Any] = {"masked": Masked, "sparse": Sparse}
 SCHEDULE = (1.0, 0.5, 0.1, 0.3)
@@ -37,7 +37,7 @@ class Nothing:
 def dense_at_first(
     kind: str, execution: Any, *, double: bool = False, absent: bool = False, **wiring: Any
 ) -> Agent:
-    """One of :data:`tests.plugins.intervened.KINDS` that nothing is removed of."""
+    """One of :data:`tests.support.intervened.KINDS` that nothing is removed of."""
     agent = make_agent(kind, execution=execution, scheme=Nothing(absent=absent), **wiring)
     if double:
         agent.loss.double()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from tests.recorded_preset import (
+from tests.support.recorded_preset import (
     EVALUATE_EVERY,
     LAYERS,
     LOG_EVERY,

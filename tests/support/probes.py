@@ -17,7 +17,7 @@ from core.training.recent_transitions import RecentTransitions
 from plugins.networks import register_networks
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import AdamWOptions
-from tests.agents import CPU, build, make_batch, make_execution, make_loss, spec_of
+from tests.support.agents import CPU, build, make_batch, make_execution, make_loss, spec_of
 
 
 class Held:

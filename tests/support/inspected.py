@@ -15,7 +15,9 @@ from plugins.losses.options import DDPGOptions, SACOptions, StreamACOptions, Str
 from plugins.networks.options import SimbaOptions, SimbaSize, StreamMlpOptions
 from plugins.optimizers import register_optimizers
 from plugins.optimizers.options import ObGDOptions
-from tests.agents import (
+from tests.support import stream_builders
+from tests.support import streaming_oracle as oracle
+from tests.support.agents import (
     CPU,
     DRQ,
     DRQ_DDPG,
@@ -25,8 +27,6 @@ from tests.agents import (
     make_learner,
     spec_of,
 )
-from tests.plugins import stream_builders
-from tests.plugins import streaming_oracle as oracle
 
 NORMALISING = SimbaOptions(actor=SimbaSize(8, 1), critic=SimbaSize(12, 1))
 CONTINUOUS = EnvironmentSpec((oracle.FEATURES,), oracle.ACTIONS)
