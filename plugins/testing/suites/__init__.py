@@ -17,8 +17,9 @@ NAMES = {kind: f"{word.split()[0].capitalize()}Suite" for kind, word in KINDS.it
 
 class _Suites(Mapping[str, "type[ComponentSuite]"]):
     def __getitem__(self, kind: str) -> type[ComponentSuite]:
+        name = NAMES[kind]
         module = importlib.import_module(f"plugins.testing.suites.{kind}")
-        suite: type[ComponentSuite] = getattr(module, NAMES[kind])
+        suite: type[ComponentSuite] = getattr(module, name)
         return suite
 
     def __iter__(self) -> Iterator[str]:
