@@ -80,7 +80,7 @@ class StreamInputs:
         """What the networks take, by the statistics as they are."""
         return observation if self.normaliser is None else self.normaliser(observation)
 
-    def row(self, observation: Tensor) -> Tensor:
+    def single(self, observation: Tensor) -> Tensor:
         """:meth:`normalised` of one observation on a CPU, ``[1, D] -> [D]``.
 
         An observation is asked for three times (learned towards, acted on, learned from) while
@@ -152,9 +152,9 @@ class StreamInputs:
         if self.scaler is not None:
             divisor = scale["train/reward_scale"] = self.scaler.fold_one(reward, ended)
             reward /= divisor
-        observation = self.row(now["observation"])
+        observation = self.single(now["observation"])
         self._fold(after["observation"])
-        following = self.row(after["observation"])
+        following = self.single(after["observation"])
         return Transition(observation, following, now["action"], reward, discount, ended, scale)
 
 

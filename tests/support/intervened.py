@@ -45,7 +45,7 @@ from tests.support.agents import (
     make_batch,
     make_execution,
 )
-from tests.support.probes import make_probe
+from tests.support.views import make_view
 
 torch.set_num_threads(1)
 SIMBA = SimbaOptions(actor=SimbaSize(8, 1), critic=SimbaSize(12, 2))
@@ -166,7 +166,7 @@ def train(agent: Agent, updates: int, seed: int = 0, count: int = 1) -> None:
 
 
 def probe(agent: Agent, size: int = 64) -> CurrentAgent:
-    return make_probe(agent, transitions(agent.spec, size, seed=9))
+    return make_view(agent, transitions(agent.spec, size, seed=9))
 
 
 def intervene(agent: Agent, step: Any, seed: int = 5) -> dict[str, float]:
