@@ -127,8 +127,8 @@ class StreamInputs:
         return AnalysisBatch(raw, prepared, dict.fromkeys(self._networks, (observation,)))
 
     def _prepared(self, batch: TensorDictBase, observation: Tensor, following: Tensor) -> Batch:
-        after = batch["next"]
-        reward, discount, ended = (after[key].squeeze(1) for key in ("reward", "discount", "done"))
+        keys = ("reward", "discount", "done")
+        reward, discount, ended = (batch["next", key].squeeze(1) for key in keys)
         if self.truncation_ends:
             discount = self.gamma * ended.logical_not().to(reward.dtype)
         return {

@@ -165,7 +165,7 @@ def train(agent: Agent, updates: int, seed: int = 0, count: int = 1) -> None:
         agent.learner.update(batch)
 
 
-def probe(agent: Agent, size: int = 64) -> CurrentAgent:
+def view(agent: Agent, size: int = 64) -> CurrentAgent:
     return make_view(agent, transitions(agent.spec, size, seed=9))
 
 
@@ -173,7 +173,7 @@ def intervene(agent: Agent, step: Any, seed: int = 5) -> dict[str, float]:
     """As core does: between updates, with generators of its own."""
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    report = dict(step.intervene(probe(agent)))
+    report = dict(step.intervene(view(agent)))
     torch.set_rng_state(state)
     return report
 

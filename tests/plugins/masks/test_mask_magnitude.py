@@ -17,7 +17,7 @@ from plugins.masks.composition import highest_overall
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
 from plugins.masks.options import MagnitudeOptions, SnipOptions, StructureOptions
 from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, count, drawn, rng, weights
-from tests.support.intervened import assert_masked, make_agent, probe, train
+from tests.support.intervened import assert_masked, make_agent, train, view
 
 RULES = {"erdos_renyi": erdos_renyi, "uniform": uniform}
 
@@ -185,7 +185,7 @@ def test_it_prunes_once_at_its_frame_and_stays_so():
     assert topology.due(100) == topology.due(5000) == ["critic"]
     train(agent, 2)
     before = {n: p.detach().clone() for n, p in agent.parts.modules["critic"].named_parameters()}
-    asked = probe(agent)
+    asked = view(agent)
     asked.frame = 100
     list(topology.change(["critic"], asked))
     assert topology.due(101) == topology.due(10**6) == []
