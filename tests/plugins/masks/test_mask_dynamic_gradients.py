@@ -186,8 +186,8 @@ def test_to_ask_changes_nothing(kind):
     scheme = Asking()
     before, state = everything(one), torch.get_rng_state()
     frozen = {name: p.requires_grad for name, p in one.loss.named_parameters()}
-    topology = MaskUpdates(dict.fromkeys(roles(one), scheme), seed=3)
-    list(topology.change(topology.due(100), view_of(one, frame=100)))
+    updates = MaskUpdates(dict.fromkeys(roles(one), scheme), seed=3)
+    list(updates.change(updates.due(100), view_of(one, frame=100)))
     assert scheme.seen
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[key], value) for key, value in everything(one).items())
@@ -206,8 +206,8 @@ def test_they_follow_the_frame_and_the_seed_of_the_run_alone():
     for seed, frame in ((3, 100), (3, 100), (3, 101), (4, 100)):
         torch.manual_seed(len(found))
         scheme = Asking()
-        topology = MaskUpdates({"actor": scheme}, seed=seed)
-        list(topology.change(["actor"], view_of(agent, frame=frame)))
+        updates = MaskUpdates({"actor": scheme}, seed=seed)
+        list(updates.change(["actor"], view_of(agent, frame=frame)))
         found.append(scheme.seen["trunk.input.weight"])
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])

@@ -185,13 +185,13 @@ def test_it_is_due_once_and_dense_until_then():
 def test_it_waits_for_its_transitions():
     scheme = build("snip", sparsity=SPARSITY, batch=BatchOptions("recent", 32))
     agent = make_agent("q", scheme=scheme)
-    topology, recent = MaskUpdates({"critic": scheme}), RecentTransitions(32, 0.99)
+    updates, recent = MaskUpdates({"critic": scheme}), RecentTransitions(32, 0.99)
     for there, more, pruned in ((31, 31, False), (32, 1, True)):
         recent.extend(transitions(agent.spec, more, seed=there).unsqueeze(0))
         probe = make_view(agent, recent=recent, frame=there, data=None)
-        list(topology.change(topology.due(there), probe))
+        list(updates.change(updates.due(there), probe))
         assert bool(agent.masks.masks["critic"]) == pruned
-    assert topology.due(1000) == []
+    assert updates.due(1000) == []
 
 
 def test_needs():
