@@ -48,7 +48,7 @@ def test_saved_in_the_middle_and_restored_it_goes_on_alike(kind, backend):
     saved = course(undisturbed, [450])
     later = agent_with(kind, backend, scheme("rigl"), seed=8)
     restore_agent(later, saved)
-    later.updates.load_state_dict(saved["mask_updates"])
+    later.mask_updates.load_state_dict(saved["mask_updates"])
     rest = range(500, 900, 50)
     assert same(course(undisturbed, rest), course(later, rest))
 
