@@ -102,23 +102,6 @@ def select(node: Any, kind: str, key: Key, check: Checker, plugins: Plugins) -> 
     )
 
 
-def options_from(component: AnyComponent, kind: str, loaded: Loaded) -> Any:
-    """Options of a component that no preset names, from overrides ``NAME.option=value``.
-
-    Raises:
-        UserError: every mistake in them, one message each.
-    """
-    check = Checker(loaded)
-    values = loaded.values.get(component.name, {})
-    owner = f"{KINDS[kind]} '{component.name}' ({component.provider})"
-    if not isinstance(values, Mapping):
-        values = {str(values): values}
-    options = check.dataclass(component.options, values, (component.name,), owner)
-    if check.problems:
-        raise UserError("\n".join(check.in_order()))
-    return options
-
-
 def select_list(
     nodes: Any, kind: str, key: Key, check: Checker, plugins: Plugins
 ) -> tuple[Selection, ...]:
