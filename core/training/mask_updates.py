@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from core.agent.masks import PackedMasks
 from core.agent.randomness import derived_seed, drawing_from
-from core.agent.state import copies
+from core.agent.state import put_in_force
 from core.api.errors import accusing
 from core.api.layers import dense, dense_shape, substituted
 from core.api.losses import Trained, objectives
@@ -20,7 +20,6 @@ from core.api.masks import DynamicMasks, Stateful
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.agent.agent import Agent
     from core.api.diagnostics import BatchOptions
     from core.api.losses import AnalysisBatch, Phase
     from core.api.masks import MaskScheme
@@ -115,15 +114,6 @@ class View:
         phases = [phase for phase, _ in self._probe.phases]
         examined = self._probe.batch(self._batch)
         return dense_gradients(self.role, self._network, phases, examined)
-
-
-def put_in_force(agent: Agent, role: str, masks: PackedMasks) -> None:
-    """Other masks for one network and its copies, weights and optimizer state carried over."""
-    networks = copies(agent.loss, agent.parts.modules)[role]
-    optimizers = [step.optimizer for step in agent.learner.steps if step.optimizer is not None]
-    agent.learner.execution.remask(networks, masks, optimizers)
-    agent.masks.replace(role, masks)
-    agent.learner.recapture()
 
 
 def _checked(changed: Mapping[str, Tensor], view: View) -> PackedMasks:
