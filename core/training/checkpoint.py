@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from core.agent.randomness import random_state, restore_random_state
+from core.agent.randomness import random_state
 from core.agent.state import agent_state, restore_agent
 from core.api.errors import UserError
 
@@ -28,15 +28,7 @@ if TYPE_CHECKING:
 
 
 FOLDER = "checkpoint"
-
-
 FORMAT = 3
-
-
-READABLE = (2, 3)
-"""2: before there were compact weights."""
-
-
 _ARRAY = "numpy array"
 
 
@@ -101,7 +93,10 @@ def read(run_dir: Path) -> dict[str, Any]:
 def restore(
     run_dir: Path, state: dict[str, Any], experiment: Experiment, episodes: EpisodeTracker
 ) -> None:
-    """Put a state into a freshly built experiment, before its collector is built."""
+    """Put a state into a freshly built experiment, before its collector is built.
+
+    All but the global generators, which building a collector may draw from.
+    """
     restore_agent(experiment.agent, state)
     experiment.policy.agent_steps = state["policy"]["agent_steps"]
     experiment.training.load_state_dict(state["environments"])
@@ -112,11 +107,6 @@ def restore(
     experiment.data.load(run_dir / FOLDER / "data", state["data"])
     for name, value in state["counters"].items():
         setattr(experiment.counters, name, value)
-
-
-def restore_randomness(state: dict[str, Any]) -> None:
-    """The global generators, last of all: building a collector may draw from them."""
-    restore_random_state(state["random"])
 
 
 def trimmed(state: Any) -> Any:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.agent.randomness import restore_random_state
 from core.api.errors import RunStopped
 from core.training import checkpoint
 from core.training.episodes import EpisodeTracker
@@ -63,7 +64,7 @@ class Run:
         self.metrics = MetricsFile(self.directory, keep=0 if state is None else state["metrics"])
         collector = self.experiment.collector()
         if state is not None:
-            checkpoint.restore_randomness(state)
+            restore_random_state(state["random"])
         self.throughput.start(self.counters.frames, self.experiment.agent.learner.updates)
         try:
             yield from self._train(iter(collector))
