@@ -12,7 +12,7 @@ from core.api.component import AnyComponent
 from core.api.errors import UserError, did_you_mean
 from core.api.hookspecs import PROJECT
 from core.config import read_plugins
-from core.plugins import Plugins
+from core.plugins import Broken, Plugins
 from core.plugins.attribution import blamed
 
 
@@ -56,7 +56,8 @@ def _add_commands(verbs: Verbs, words: Sequence[str]) -> Plugins:
         except Exception as error:
             if name in words[:1]:
                 raise
-            plugins.note_broken(component, error)
+            assert component.provider is not None
+            plugins.broken.append(Broken.of(component.provider, error))
     return plugins
 
 
