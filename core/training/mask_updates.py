@@ -76,7 +76,7 @@ class MaskUpdates:
         if after != before:
             put_in_force(probe.agent, role, after)
             probe.forget()
-        return _report(role, view.shapes, before, changed)
+        return _report(role, view.shapes, before, after)
 
     def state_dict(self) -> dict[str, Any]:
         kept = {r: s.state_dict() for r, s in self.schemes.items() if isinstance(s, Stateful)}
@@ -128,14 +128,13 @@ def _report(
     role: str,
     shapes: Mapping[str, torch.Size],
     before: Mapping[str, Tensor],
-    changed: Mapping[str, Tensor],
+    after: Mapping[str, Tensor],
 ) -> dict[str, float]:
     """Density over the parameters that have masks now, and how many weights came and went."""
     everything = torch.ones((), dtype=torch.bool)
     grown = dropped = kept = total = 0
-    for name in dict.fromkeys([*before, *changed]):
+    for name, new in after.items():
         old = before[name] if name in before else everything.expand(shapes[name])
-        new = changed.get(name, old)
         grown += int((new & ~old).count_nonzero())
         dropped += int((old & ~new).count_nonzero())
         kept += int(new.count_nonzero())
