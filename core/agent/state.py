@@ -29,31 +29,30 @@ Masks = Mapping[str, Mapping[str, "Tensor"]]
 
 
 def copies(loss: Any, networks: Mapping[str, nn.Module]) -> dict[str, list[nn.Module]]:
-    """Every network of a loss by role, each with the copies that the loss made of it (targets).
-
-    A copy is a module of the same type with parameters of the same names and shapes.
-    """
+    """Every network of a loss by role, each with the copies that the loss made of it (targets)."""
     found = {role: [network] for role, network in networks.items()}
-    own = {id(network) for network in networks.values()}
     for module in loss.modules():
-        if id(module) not in own:
-            for role, network in networks.items():
-                if type(module) is type(network) and _shapes(module) == _shapes(network):
-                    found[role].append(module)
-                    break
+        role = _role(module, networks)
+        if role is not None and module is not networks[role]:
+            found[role].append(module)
     return found
 
 
 def prefixes(loss: Any, networks: Mapping[str, nn.Module]) -> dict[str, str]:
     """The role of each network and copy, by where it lies in the loss: ``target_critic``."""
-    role_of = {
-        id(module): role for role, found in copies(loss, networks).items() for module in found
-    }
-    return {
-        path: role_of[id(module)]
-        for path, module in loss.named_modules(remove_duplicate=False)
-        if id(module) in role_of
-    }
+    modules = loss.named_modules(remove_duplicate=False)
+    return {path: role for path, module in modules if (role := _role(module, networks))}
+
+
+def _role(module: nn.Module, networks: Mapping[str, nn.Module]) -> str | None:
+    """That of a network, or of a copy: of the same type, its parameters of the same shapes."""
+    own = [role for role, network in networks.items() if module is network]
+    like = (
+        role
+        for role, network in networks.items()
+        if type(module) is type(network) and _shapes(module) == _shapes(network)
+    )
+    return next(iter(own or like), None)
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:

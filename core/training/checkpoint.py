@@ -147,23 +147,20 @@ def pack(state: Any) -> Any:
     return _mapped(state, packed)
 
 
-def unpack(value: Any) -> Any:
+def unpack(state: Any) -> Any:
     """Undo :func:`pack`."""
-    if isinstance(value, Mapping) and set(value) == {_ARRAY}:
-        return value[_ARRAY].numpy()
-    return _mapped(value, lambda leaf: leaf, unpack)
+
+    def unpacked(value: Any) -> Any:
+        marked = isinstance(value, Mapping) and set(value) == {_ARRAY}
+        return value[_ARRAY].numpy() if marked else value
+
+    return _mapped(state, unpacked)
 
 
-def _mapped(
-    value: Any, leaf: Callable[[Any], Any], inner: Callable[[Any], Any] | None = None
-) -> Any:
-    """Plain data with ``leaf`` of everything in it that is no mapping, tuple or list.
-
-    ``inner`` is what becomes of the items of each; they are mapped likewise if it is None.
-    """
-    inner = inner or (lambda item: _mapped(item, leaf))
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Plain data with ``change`` of everything in it, and at last of the whole."""
     if isinstance(value, Mapping):
-        return {name: inner(item) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(inner(item) for item in value)
-    return leaf(value)
+        value = {name: _mapped(item, change) for name, item in value.items()}
+    elif isinstance(value, tuple | list):
+        value = type(value)(_mapped(item, change) for item in value)
+    return change(value)
