@@ -123,7 +123,7 @@ class Learner:
     def fuse(self) -> None:
         """Replace the phases by the loss's own single call, where it has one for this agent."""
         if isinstance(self.loss, Fusable):
-            self._run = self.loss.fuse(self.execution.row, self.optimizers) or self.step
+            self._run = self.loss.fuse(self.execution.online, self.optimizers) or self.step
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile the networks' passes; on CUDA, capture the whole update in a CUDA graph too.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 FOLDER = "checkpoint"
-FORMAT = 3
+FORMAT = 4
 _ARRAY = "numpy array"
 
 

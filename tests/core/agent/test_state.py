@@ -213,5 +213,5 @@ def test_nothing_is_saved_that_no_tensor_shows() -> None:
 def test_an_unknown_format_is_refused_in_one_message(tmp_path: Any) -> None:
     (tmp_path / "checkpoint").mkdir()
     torch.save({"format": 1}, tmp_path / "checkpoint" / "state.pt")
-    with pytest.raises(UserError, match="format 1, this version reads 3"):
+    with pytest.raises(UserError, match="format 1, this version reads 4"):
         checkpoint.read(tmp_path)
