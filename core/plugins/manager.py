@@ -237,7 +237,8 @@ def load_plugins(
     plugins = Plugins()
     plugins.load_built_ins()
     plugins.without = tuple(dict.fromkeys(without))
-    points, given = discovery.installed(), discovery.files(files)
+    each_once = {path.resolve(): path for path in files}.values()
+    points, given = discovery.installed(), [discovery.file(path) for path in each_once]
     _, left_out = discovery.split([*points, *given], plugins.without, "--without")
     plugins.left_out = [found.provider for found in left_out]
     for found in [*discovery.wanted(points), *given]:

@@ -105,17 +105,14 @@ class Run:
         changing = experiment.mask_updates.due(counters.frames)
         for batch in experiment.data.batches():
             if changing:
-                yield from self._change_masks(changing)
+                for scalars in experiment.mask_updates.change(changing, experiment.view()):
+                    yield self._measured("masks", scalars)
                 changing = []
             if due:
                 yield from self._measure(due, functools.partial(learner.update, batch))
                 due = []
             else:
                 learner.update(batch)
-
-    def _change_masks(self, roles: list[str]) -> Iterator[Event]:
-        for scalars in self.experiment.mask_updates.change(roles, self.experiment.view()):
-            yield self._measured("masks", scalars)
 
     def _due(self) -> Iterator[Event]:
         """What the frames reached call for: a log line, an evaluation, a checkpoint."""
