@@ -87,7 +87,7 @@ def build_agent(
     masks = MaskSet(config.run.mask_seed)
     parts = MaskedNetworks(networks, masks, schemes, execution, device)
     loss = config.loss.build(LossContext(spec, parts, device, config.count))
-    parts.check_targets(schemes)
+    parts.check_targets()
     make = config.optimizer.build(OptimizerContext(device))
     learner = Learner(loss.to(device), make, execution, device)
     return Agent(spec, parts, masks, learner, device)

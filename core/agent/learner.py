@@ -115,11 +115,15 @@ class Learner:
         self._run: Callable[[TensorDictBase], Metrics | Scalars] = self.step
         self._prepare = self.loss.prepare
 
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """By the name of the phase that each is for."""
+        return {s.phase.name: s.optimizer for s in self.steps if s.optimizer is not None}
+
     def fuse(self) -> None:
         """Replace the phases by the loss's own single call, where it has one for this agent."""
         if isinstance(self.loss, Fusable):
-            optimizers = {s.phase.name: s.optimizer for s in self.steps if s.optimizer is not None}
-            self._run = self.loss.fuse(self.execution.online, optimizers) or self.step
+            self._run = self.loss.fuse(self.execution.online, self.optimizers) or self.step
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile the networks' passes; on CUDA, capture the whole update in a CUDA graph too.
@@ -180,20 +184,15 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         return {
             "loss": self.loss.state_dict(),  # type: ignore[attr-defined]
-            "optimizers": {
-                step.phase.name: step.optimizer.state_dict()
-                for step in self.steps
-                if step.optimizer is not None
-            },
+            "optimizers": {phase: one.state_dict() for phase, one in self.optimizers.items()},
             "updates": self.updates,
             "means": self.means.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.loss.load_state_dict(state["loss"])  # type: ignore[attr-defined]
-        for step in self.steps:
-            if step.optimizer is not None:
-                step.optimizer.load_state_dict(state["optimizers"][step.phase.name])
+        for phase, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][phase])
         self.updates = state["updates"]
         self.means.load_state_dict(state["means"])
         self.execution.reapply()

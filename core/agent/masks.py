@@ -130,11 +130,6 @@ class MaskSet:
         self.masks[role] = drawn
         return drawn
 
-    def replace(self, role: str, masks: Mapping[str, Tensor]) -> PackedMasks:
-        """Keep other masks for one network; a backend is told by ``remask``, not by this."""
-        self.masks[role] = masks if isinstance(masks, PackedMasks) else PackedMasks(masks)
-        return self.masks[role]
-
     def density(self, role: str, name: str) -> float:
         """Share of a parameter's weights that live, in (0, 1]."""
         masks = self.masks.get(role, PackedMasks())
@@ -151,19 +146,11 @@ class MaskSet:
         masks = {role: masks.state_dict() for role, masks in self.masks.items()}
         return {"seed": self.seed, "masks": masks}
 
-    def changed(self, state: Mapping[str, Any]) -> dict[str, PackedMasks]:
-        """The saved masks of the networks for which they are not those in force."""
-        saved = {role: PackedMasks.restored(masks) for role, masks in state["masks"].items()}
-        return {
-            role: masks
-            for role, masks in saved.items()
-            if masks != self.masks.get(role, PackedMasks())
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Keep saved masks; backends are told of those that :meth:`changed`, not by this."""
-        self.seed = state["seed"]
-        self.masks.update(self.changed(state))
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> MaskSet:
+        """Of :meth:`state_dict`; backends have to be told of the masks, not by this."""
+        saved = state["masks"].items()
+        return cls(state["seed"], {role: PackedMasks.restored(masks) for role, masks in saved})
 
 
 def removed_weights_are_zero(module: nn.Module, masks: Mapping[str, Tensor]) -> bool:

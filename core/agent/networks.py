@@ -94,9 +94,9 @@ class MaskedNetworks:
         """The scheme of each network that was built, by role."""
         return {role: self._schemes[role] for role in self.modules if role in self._schemes}
 
-    def check_targets(self, schemes: Sequence[MaskScheme]) -> None:
+    def check_targets(self) -> None:
         """Raise :class:`UserError` for a mask whose network the loss never asked for."""
-        for scheme in schemes:
+        for scheme in self._schemes.values():
             if scheme.target != "all" and scheme.target not in self.modules:
                 raise UserError(
                     f"masks: this agent has no network '{scheme.target}'; "

@@ -10,10 +10,10 @@ Nothing here imports torch at run time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from core.agent.masks import removed_weights_are_zero
+from core.agent.masks import MaskSet, PackedMasks, removed_weights_are_zero
 from core.api.layers import compact_layers, shaped_like
 
 if TYPE_CHECKING:
@@ -29,31 +29,30 @@ Masks = Mapping[str, Mapping[str, "Tensor"]]
 
 
 def copies(loss: Any, networks: Mapping[str, nn.Module]) -> dict[str, list[nn.Module]]:
-    """Every network of a loss by role, each with the copies that the loss made of it (targets).
-
-    A copy is a module of the same type with parameters of the same names and shapes.
-    """
+    """Every network of a loss by role, each with the copies that the loss made of it (targets)."""
     found = {role: [network] for role, network in networks.items()}
-    own = {id(network) for network in networks.values()}
     for module in loss.modules():
-        if id(module) not in own:
-            for role, network in networks.items():
-                if type(module) is type(network) and _shapes(module) == _shapes(network):
-                    found[role].append(module)
-                    break
+        role = _role(module, networks)
+        if role is not None and module is not networks[role]:
+            found[role].append(module)
     return found
 
 
 def prefixes(loss: Any, networks: Mapping[str, nn.Module]) -> dict[str, str]:
     """The role of each network and copy, by where it lies in the loss: ``target_critic``."""
-    role_of = {
-        id(module): role for role, found in copies(loss, networks).items() for module in found
-    }
-    return {
-        path: role_of[id(module)]
-        for path, module in loss.named_modules(remove_duplicate=False)
-        if id(module) in role_of
-    }
+    modules = loss.named_modules(remove_duplicate=False)
+    return {path: role for path, module in modules if (role := _role(module, networks))}
+
+
+def _role(module: nn.Module, networks: Mapping[str, nn.Module]) -> str | None:
+    """That of a network, or of a copy: of the same type, its parameters of the same shapes."""
+    own = [role for role, network in networks.items() if module is network]
+    like = (
+        role
+        for role, network in networks.items()
+        if type(module) is type(network) and _shapes(module) == _shapes(network)
+    )
+    return next(iter(own or like), None)
 
 
 def _shapes(module: nn.Module) -> dict[str, torch.Size]:
@@ -62,41 +61,30 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 def portable(learner: Learner) -> dict[str, Any]:
     """The learner's state; layers put their weights into portable order themselves."""
-    state = learner.state_dict()
-    layers = compact_layers(learner.loss)  # type: ignore[arg-type]
-    optimizers = dict(state["optimizers"])
-    for name, parameters in _parameters(learner).items():
+    state, layers = learner.state_dict(), compact_layers(learner.loss)  # type: ignore[arg-type]
 
-        def convert(index: int, value: Tensor, own: Sequence[nn.Parameter] = parameters) -> Tensor:
-            layer = layers.get(id(own[index]))
-            like = layer is not None and value.shape[-1:] == own[index].shape
-            return layer.to_portable(value) if layer is not None and like else value
+    def convert(parameter: nn.Parameter, value: Tensor) -> Tensor:
+        layer = layers.get(id(parameter))
+        like = layer is not None and value.shape[-1:] == parameter.shape
+        return layer.to_portable(value) if layer is not None and like else value
 
-        optimizers[name] = _converted(optimizers[name], convert)
-    return state | {"optimizers": optimizers}
+    return state | {"optimizers": _converted(learner, state["optimizers"], convert)}
 
 
-def _parameters(learner: Learner) -> dict[str, list[nn.Parameter]]:
-    """What each phase's optimizer moves, in the order in which it numbers them."""
-    return {
-        step.phase.name: [p for group in step.optimizer.param_groups for p in group["params"]]
-        for step in learner.steps
-        if step.optimizer is not None
-    }
-
-
-def _converted(state: Mapping[str, Any], convert: Callable[[int, Tensor], Tensor]) -> Any:
-    """An optimizer's state with ``convert`` of every tensor that belongs to a parameter."""
-    return {
-        **state,
-        "state": {
-            index: {
-                name: convert(index, value) if hasattr(value, "shape") else value
-                for name, value in entries.items()
-            }
-            for index, entries in state["state"].items()
-        },
-    }
+def _converted(
+    learner: Learner, saved: Mapping[str, Any], convert: Callable[[nn.Parameter, Tensor], Tensor]
+) -> dict[str, Any]:
+    """Optimizers' state by phase, with ``convert`` of every tensor that belongs to a parameter."""
+    found: dict[str, Any] = {}
+    for phase, optimizer in learner.optimizers.items():
+        # An optimizer's state numbers the parameters in this order.
+        own = [p for group in optimizer.param_groups for p in group["params"]]
+        state = {
+            i: {n: convert(own[i], v) if hasattr(v, "shape") else v for n, v in slots.items()}
+            for i, slots in saved[phase]["state"].items()
+        }
+        found[phase] = {**saved[phase], "state": state}
+    return found
 
 
 def fitting(
@@ -110,7 +98,6 @@ def fitting(
     loss: Any = learner.loss
     parameters, layers = dict(loss.named_parameters()), compact_layers(loss)
     names = {id(parameter): name for name, parameter in parameters.items()}
-    optimizers = dict(state["optimizers"])
 
     def fitted(name: str, value: Tensor) -> Tensor:
         """What is saved with a parameter, ``[..., *its saved shape]``, in the present form."""
@@ -122,17 +109,15 @@ def fitting(
             return _expanded(value, _mask(name, masks, roles))
         return value
 
-    for phase, own in _parameters(learner).items():
+    def convert(parameter: nn.Parameter, value: Tensor) -> Tensor:
+        name = names[id(parameter)]
+        like = name in saved and shaped_like(value, saved[name])
+        return fitted(name, value) if like else value
 
-        def convert(index: int, value: Tensor, own: Sequence[nn.Parameter] = own) -> Tensor:
-            name = names[id(own[index])]
-            like = name in saved and shaped_like(value, saved[name])
-            return fitted(name, value) if like else value
-
-        optimizers[phase] = _converted(optimizers[phase], convert)
     # Compact layers take either form of their weight, and say what is wrong with it.
     dense = {n for n, p in parameters.items() if id(p) not in layers}
     weights = {n: fitted(n, value) if n in dense else value for n, value in saved.items()}
+    optimizers = _converted(learner, state["optimizers"], convert)
     return {**state, "loss": weights, "optimizers": optimizers}
 
 
@@ -144,14 +129,10 @@ def dense_weights(state: Mapping[str, Any]) -> dict[str, Tensor]:
     statistics among them. A plain PyTorch network of the same layers takes those of its name
     by ``load_state_dict``. Removed weights are zeros.
     """
-    from core.agent.masks import MaskSet
-
-    masks = MaskSet(0)
-    masks.load_state_dict(state["masks"])
-    roles = state.get("networks", {})
+    masks, roles = MaskSet.restored(state["masks"]).masks, state["networks"]
     weights: dict[str, Tensor] = dict(state["learner"]["loss"])
     for name, value in weights.items():
-        mask = _mask(name, masks.masks, roles)
+        mask = _mask(name, masks, roles)
         if mask is not None and value.shape != mask.shape:
             weights[name] = _expanded(value, mask)
     return weights
@@ -191,11 +172,19 @@ def agent_state(agent: Agent) -> dict[str, Any]:
 def restore_agent(agent: Agent, state: Mapping[str, Any]) -> None:
     """Put :func:`agent_state` into an agent that was built alike, its execution apart."""
     # Masks first: where others are in force than were drawn, layers have other sizes.
-    found = copies(agent.loss, agent.parts.modules)
-    optimizers = [step.optimizer for step in agent.learner.steps if step.optimizer is not None]
-    for role, masks in agent.masks.changed(state["masks"]).items():
-        agent.learner.execution.remask(found[role], masks, optimizers)
-    agent.masks.load_state_dict(state["masks"])
-    roles = state.get("networks", {})
-    fitted = fitting(state["learner"], agent.learner, agent.masks.masks, roles)
+    saved = MaskSet.restored(state["masks"])
+    agent.masks.seed = saved.seed
+    for role, masks in saved.masks.items():
+        if masks != agent.masks.masks.get(role, PackedMasks()):
+            put_in_force(agent, role, masks)
+    fitted = fitting(state["learner"], agent.learner, agent.masks.masks, state["networks"])
     agent.learner.load_state_dict(fitted)
+
+
+def put_in_force(agent: Agent, role: str, masks: PackedMasks) -> None:
+    """Other masks for one network and its copies, weights and optimizer state carried over."""
+    networks = copies(agent.loss, agent.parts.modules)[role]
+    optimizers = list(agent.learner.optimizers.values())
+    agent.learner.execution.remask(networks, masks, optimizers)
+    agent.masks.masks[role] = masks
+    agent.learner.recapture()

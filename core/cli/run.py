@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from core.config import add_preset_arguments, read_presets, report_broken
 from core.plugins.attribution import blamed
+
+if TYPE_CHECKING:
+    from core.agent.agent import Agent
 
 examples = """\
   python -m core.run presets/quickstart.yaml
@@ -30,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     config, plugins, files = read_presets(options)
     from core.cli.session import Session
     from core.training.record import new_run_directory, write_record
-    from core.training.summary import densities, summary
+    from core.training.summary import summary
 
     console = Console(soft_wrap=True)
     report_broken(plugins, console)
@@ -44,8 +48,20 @@ def execute(options: argparse.Namespace) -> int:
         lines = summary(experiment)
         described = {
             "summary": lines,
-            "densities": densities(experiment.agent),
+            "densities": _densities(experiment.agent),
             "execution": dict(experiment.agent.learner.execution.report()),
         }
         write_record(directory, name, experiment.config, plugins, described)
     return session.drive(console, lines)
+
+
+def _densities(agent: Agent) -> dict[str, dict[str, Any]]:
+    """Shape and density of every weight matrix and kernel, by role and parameter name."""
+    return {
+        role: {
+            name: {"shape": list(shape), "density": agent.masks.density(role, name)}
+            for name, shape in shapes.items()
+            if len(shape) > 1
+        }
+        for role, shapes in agent.parts.initial.items()
+    }

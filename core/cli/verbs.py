@@ -10,8 +10,9 @@ from contextlib import suppress
 from core.api.commands import OWN, Command, CommandContext, Verbs, add_plugin_argument, add_verb
 from core.api.component import AnyComponent
 from core.api.errors import UserError, did_you_mean
-from core.config import read_plugins, verb_names
-from core.plugins import Plugins
+from core.api.hookspecs import PROJECT
+from core.config import read_plugins
+from core.plugins import Broken, Plugins
 from core.plugins.attribution import blamed
 
 
@@ -55,7 +56,8 @@ def _add_commands(verbs: Verbs, words: Sequence[str]) -> Plugins:
         except Exception as error:
             if name in words[:1]:
                 raise
-            plugins.note_broken(component, error)
+            assert component.provider is not None
+            plugins.broken.append(Broken.of(component.provider, error))
     return plugins
 
 
@@ -77,3 +79,20 @@ def _add_command(
 
     # a built-in verb that takes plugins loads them itself, and says whose fault an error is
     parser.set_defaults(execute=command.execute if known and plugins is None else execute)
+
+
+def verb_names(plugins: Plugins) -> dict[str, AnyComponent]:
+    """The verbs of plugins by the name that each has on the command line.
+
+    That is ``distribution:name`` where the plain name is one of core's, a built-in plugin's,
+    or another plugin's too: no plugin hides what was there before.
+    """
+    names: dict[str, AnyComponent] = {}
+    components = plugins.components("commands")
+    for component in components:
+        assert component.provider is not None
+        distribution = component.provider.distribution
+        alone = sum(rival.name == component.name for rival in components) == 1
+        plain = component.name not in OWN and (alone or distribution == PROJECT)
+        names[component.name if plain else f"{distribution}:{component.name}"] = component
+    return names

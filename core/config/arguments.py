@@ -1,14 +1,12 @@
-"""Presets, overrides, plugins and verbs as a command line names them."""
+"""Presets, overrides and plugins as a command line names them."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from core.api.commands import OWN, add_plugin_argument
-from core.api.component import AnyComponent
+from core.api.commands import add_plugin_argument
 from core.api.errors import UserError
-from core.api.hookspecs import PROJECT
 from core.config.load import load
 from core.config.resolve import RunConfig, resolve
 from core.plugins import Plugins, load_plugins
@@ -63,20 +61,3 @@ def report_broken(plugins: Plugins, console: Console) -> None:
         console.print(text, highlight=False, markup=False)
     for provider in plugins.left_out:
         console.print(f"plugin left out by --without: {provider}", highlight=False, markup=False)
-
-
-def verb_names(plugins: Plugins) -> dict[str, AnyComponent]:
-    """The verbs of plugins by the name that each has on the command line.
-
-    That is ``distribution:name`` where the plain name is one of core's, a built-in plugin's,
-    or another plugin's too: no plugin hides what was there before.
-    """
-    names: dict[str, AnyComponent] = {}
-    components = plugins.components("commands")
-    for component in components:
-        assert component.provider is not None
-        distribution = component.provider.distribution
-        alone = sum(rival.name == component.name for rival in components) == 1
-        plain = component.name not in OWN and (alone or distribution == PROJECT)
-        names[component.name if plain else f"{distribution}:{component.name}"] = component
-    return names

@@ -106,20 +106,15 @@ class Checker:
         if self._mistyped_scalar(value, kind, key):
             return INVALID
         if is_dataclass(kind) and isinstance(kind, type):
-            return self._node(value, kind, key)
+            if isinstance(value, Mapping):
+                return self.dataclass(kind, value, key, f"'{dotted(key)}'")
+            return value if isinstance(value, kind) else self._wrong(value, kind, key)
         origin = typing.get_origin(kind)
         if origin in (Union, types.UnionType):
             return self._union(value, kind, key)
         if origin in (tuple, list):
             return self._sequence(value, kind, key)
         return self._scalar(value, kind, key)
-
-    def _node(self, value: Any, kind: type, key: Key) -> Any:
-        if isinstance(value, kind):
-            return value
-        if not isinstance(value, Mapping):
-            return self._wrong(value, kind, key)
-        return self.dataclass(kind, value, key, f"'{dotted(key)}'")
 
     def _mistyped_scalar(self, value: Any, kind: Any, key: Key) -> bool:
         """YAML 1.1's surprises: ``off`` is a boolean and ``010`` is eight."""
@@ -136,18 +131,15 @@ class Checker:
         return False
 
     def _union(self, value: Any, kind: Any, key: Key) -> Any:
-        choices = typing.get_args(kind)
-        if value is None and type(None) in choices:
+        if value is None and type(None) in typing.get_args(kind):
             return None
-        trial = Checker(self.loaded)
+        choices = [choice for choice in typing.get_args(kind) if choice is not type(None)]
         for choice in choices:
-            if choice is type(None):
-                continue
-            trial.problems, trial.lacking = {}, []
+            trial = Checker(self.loaded)
             converted = trial.value(value, choice, key)
             if not trial.problems:
                 return converted
-        if len([c for c in choices if c is not type(None)]) == 1:
+        if len(choices) == 1:
             self.problems |= trial.problems
             self.lacking += trial.lacking
             return INVALID

@@ -90,7 +90,7 @@ def _add_file(loaded: Loaded, path: Path, parents: tuple[Path, ...]) -> None:
                 f"{no_such_preset(base, path.parent)}"
             )
         _add_file(loaded, found, (*parents, path.resolve()))
-    _merge(loaded, source.values, (), source)
+    _merge(loaded, loaded.values, source.values, (), source)
 
 
 def _bases(source: Source) -> list[str]:
@@ -103,15 +103,16 @@ def _bases(source: Source) -> list[str]:
     return listed
 
 
-def _merge(loaded: Loaded, values: dict[str, Any], key: Key, source: Source) -> None:
-    """Merge a mapping that stands at ``key`` in ``source`` into what is loaded."""
-    here = _get(loaded.values, key)
+def _merge(
+    loaded: Loaded, here: dict[str, Any], values: dict[str, Any], key: Key, source: Source
+) -> None:
+    """Merge a mapping that stands at ``key`` in ``source`` into what is loaded ``here``."""
     for name, value in values.items():
         child = (*key, name)
         present = here.get(name)
         if isinstance(value, dict) and isinstance(present, dict) and _same(present, value):
             loaded.origins[child] = source.origins[child]
-            _merge(loaded, value, child, source)
+            _merge(loaded, present, value, child, source)
             continue
         _forget(loaded, child)
         here[name] = value
@@ -148,13 +149,9 @@ def _set(loaded: Loaded, key: Key, value: Any, origin: Origin) -> None:
 def _mark(loaded: Loaded, key: Key, value: Any, origin: Origin) -> None:
     """Note who wrote a value, and everything in it."""
     loaded.origins[key] = origin
-    inside: Iterable[tuple[str | int, Any]] = ()
-    if isinstance(value, dict):
-        inside = value.items()
-    elif isinstance(value, list):
-        inside = enumerate(value)
-    for name, child in inside:
-        _mark(loaded, (*key, name), child, origin)
+    if isinstance(value, dict | list):
+        for name, child in value.items() if isinstance(value, dict) else enumerate(value):
+            _mark(loaded, (*key, name), child, origin)
 
 
 def _step(parent: Any, part: str | int, key: Key, origin: Origin) -> Any:
@@ -173,14 +170,6 @@ def _step(parent: Any, part: str | int, key: Key, origin: Origin) -> Any:
         # a component written as its bare name, or a node that no file has
         parent[name] = {"name": parent[name]} if name in parent else {}
     return parent[name]
-
-
-def _get(values: dict[str, Any], key: Key) -> dict[str, Any]:
-    node: Any = values
-    for part in key:
-        node = node[part]
-    assert isinstance(node, dict)
-    return node
 
 
 def _forget(loaded: Loaded, key: Key) -> None:

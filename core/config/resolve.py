@@ -84,7 +84,10 @@ def resolve(loaded: Loaded, plugins: Plugins) -> RunConfig:
         found[name] = select_list(nodes[name], kind, (name,), check, plugins)
     _check_once(found["diagnostics"], check)
     if len(check.problems) == noted:  # every component is there
-        found["diagnostics"] = _suiting(found["diagnostics"], _provided(found))
+        provided = _provided(found)
+        # without those that `all` brought and whose needs are not met
+        suiting = (s for s in found["diagnostics"] if not s.optional or s.needs <= provided)
+        found["diagnostics"] = tuple(suiting)
         _check_needs(found, check, plugins)
     if check.problems:
         message = "\n".join(check.in_order())
@@ -130,8 +133,7 @@ def _check_once(diagnostics: tuple[Selection, ...], check: Checker) -> None:
 def _check_needs(found: dict[str, Any], check: Checker, plugins: Plugins) -> None:
     """Capabilities that one component needs and no other brings."""
     provided = _provided(found)
-    listed = [selection for name in LISTED for selection in found[name]]
-    for selection in [*(found[name] for name in SINGLE), *listed]:
+    for selection in _chosen(found):
         for need in sorted(selection.needs - provided):
             lacking = _could_provide(need, found, plugins) or [found["data"]]
             for other in lacking:
@@ -147,15 +149,13 @@ def _check_needs(found: dict[str, Any], check: Checker, plugins: Plugins) -> Non
                 )
 
 
+def _chosen(found: dict[str, Any]) -> list[Selection]:
+    listed = (selection for name in LISTED for selection in found[name])
+    return [*(found[name] for name in SINGLE), *listed]
+
+
 def _provided(found: dict[str, Any]) -> set[str]:
-    listed = [selection for name in LISTED for selection in found[name]]
-    singles = [found[name] for name in SINGLE]
-    return {what for selection in [*singles, *listed] for what in selection.component.provides}
-
-
-def _suiting(selections: tuple[Selection, ...], provided: set[str]) -> tuple[Selection, ...]:
-    """Without those that ``all`` brought and whose needs are not met."""
-    return tuple(s for s in selections if not s.optional or s.needs <= provided)
+    return {what for selection in _chosen(found) for what in selection.component.provides}
 
 
 def _could_provide(need: str, found: dict[str, Any], plugins: Plugins) -> list[Selection]:

@@ -8,6 +8,13 @@ from core.api.errors import require
 from core.api.hookspecs import PRESET_KINDS
 
 
+def _require_least(options: object, least: int, words: str, *names: str) -> None:
+    """Require that options of these names, where they are set, are not below ``least``."""
+    for name in names:
+        value = getattr(options, name)
+        require(value is None or value >= least, name, f"must {words}, got {value}")
+
+
 @dataclass(frozen=True)
 class CollectOptions:
     """How the agent acts while it learns."""
@@ -20,12 +27,8 @@ class CollectOptions:
     source's ``learning_starts``."""
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps", f"must be at least 1, got {self.steps}")
-        require(
-            self.random_frames is None or self.random_frames >= 0,
-            "random_frames",
-            f"must not be negative, got {self.random_frames}",
-        )
+        _require_least(self, 1, "be at least 1", "steps")
+        _require_least(self, 0, "not be negative", "random_frames")
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,8 @@ class EvaluationOptions:
     """Episodes of the last evaluation; null: as many as of the others."""
 
     def __post_init__(self) -> None:
-        require(
-            self.every is None or self.every > 0, "every", f"must be positive, got {self.every}"
-        )
-        require(self.episodes >= 1, "episodes", f"must be at least 1, got {self.episodes}")
-        require(
-            self.final_episodes is None or self.final_episodes >= 1,
-            "final_episodes",
-            f"must be at least 1, got {self.final_episodes}",
-        )
+        _require_least(self, 1, "be positive", "every")
+        _require_least(self, 1, "be at least 1", "episodes", "final_episodes")
 
 
 @dataclass(frozen=True)
@@ -59,9 +55,7 @@ class CheckpointOptions:
     """Environment frames between checkpoints; null: only when the run ends or is stopped."""
 
     def __post_init__(self) -> None:
-        require(
-            self.every is None or self.every > 0, "every", f"must be positive, got {self.every}"
-        )
+        _require_least(self, 1, "be positive", "every")
 
 
 @dataclass(frozen=True)
@@ -92,15 +86,9 @@ class RunOptions:
     checkpoint: CheckpointOptions = field(default_factory=CheckpointOptions)
 
     def __post_init__(self) -> None:
-        require(self.frames > 0, "frames", f"must be positive, got {self.frames}")
-        require(self.log_every > 0, "log_every", f"must be positive, got {self.log_every}")
-        require(self.seed >= 0, "seed", f"must not be negative, got {self.seed}")
-        require(self.mask_seed >= 0, "mask_seed", f"must not be negative, got {self.mask_seed}")
-        require(
-            self.threads is None or self.threads >= 1,
-            "threads",
-            f"must be at least 1, got {self.threads}",
-        )
+        _require_least(self, 1, "be positive", "frames", "log_every")
+        _require_least(self, 0, "not be negative", "seed", "mask_seed")
+        _require_least(self, 1, "be at least 1", "threads")
         parts = self.device.split(":")
         known = self.device == "auto" or parts[0] in {"cpu", "cuda"}
         require(known, "device", f"must be auto, cpu, cuda or cuda:N, got '{self.device}'")

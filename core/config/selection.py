@@ -72,20 +72,10 @@ def select(node: Any, kind: str, key: Key, check: Checker, plugins: Plugins) -> 
     """The component that a node names, or None: what is wrong was noted."""
     if isinstance(node, str):
         node = {"name": node}
-    if not isinstance(node, Mapping) or not isinstance(node.get("name"), str):
-        names = ", ".join(component.name for component in plugins.components(kind))
-        if (
-            isinstance(node, Mapping)
-            and "name" in node
-            and check.value(node["name"], str, (*key, "name")) is INVALID
-        ):
-            return None
-        if node is None:
-            check.note_lack(key, key, f"is missing; choose one of: {names}")
-        elif isinstance(node, Mapping) and "name" not in node:
-            check.note_lack(key, (*key, "name"), f"needs a 'name'; choose one of: {names}")
-        else:
-            check.note(key, f"needs a 'name'; choose one of: {names}")
+    if not isinstance(node, Mapping) or "name" not in node:
+        _note_unnamed(node, key, check, plugins.components(kind))
+        return None
+    if check.value(node["name"], str, (*key, "name")) is INVALID:
         return None
     try:
         component = plugins.find(kind, node["name"])
@@ -102,21 +92,14 @@ def select(node: Any, kind: str, key: Key, check: Checker, plugins: Plugins) -> 
     )
 
 
-def options_from(component: AnyComponent, kind: str, loaded: Loaded) -> Any:
-    """Options of a component that no preset names, from overrides ``NAME.option=value``.
-
-    Raises:
-        UserError: every mistake in them, one message each.
-    """
-    check = Checker(loaded)
-    values = loaded.values.get(component.name, {})
-    owner = f"{KINDS[kind]} '{component.name}' ({component.provider})"
-    if not isinstance(values, Mapping):
-        values = {str(values): values}
-    options = check.dataclass(component.options, values, (component.name,), owner)
-    if check.problems:
-        raise UserError("\n".join(check.in_order()))
-    return options
+def _note_unnamed(node: Any, key: Key, check: Checker, choices: list[AnyComponent]) -> None:
+    names = ", ".join(component.name for component in choices)
+    if node is None:
+        check.note_lack(key, key, f"is missing; choose one of: {names}")
+    elif isinstance(node, Mapping):
+        check.note_lack(key, (*key, "name"), f"needs a 'name'; choose one of: {names}")
+    else:
+        check.note(key, f"needs a 'name'; choose one of: {names}")
 
 
 def select_list(

@@ -10,8 +10,6 @@ from core.api.errors import did_you_mean
 
 SHIPPED = Path(core.__file__).resolve().parents[1] / "presets"
 """The presets that come with Openwork: of the checkout, or beside ``core`` where installed."""
-FRAGMENTS = ("base", "scales")
-"""Folders of shipped presets that are parts of others, not experiments by themselves."""
 
 
 def shipped() -> dict[str, Path]:

@@ -112,11 +112,6 @@ def file(path: Path) -> Found:
     return Found(provider, lambda: _import_file(path.absolute()))
 
 
-def files(paths: Iterable[Path]) -> list[Found]:
-    """Plugin files, each once."""
-    return [file(path) for path in {path.resolve(): path for path in paths}.values()]
-
-
 def _import_file(path: Path) -> ModuleType:
     name = f"openwork_plugin_{path.stem}"
     if getattr(sys.modules.get(name), "__file__", str(path)) != str(path):  # of another folder

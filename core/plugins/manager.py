@@ -28,8 +28,6 @@ from core.plugins.attribution import blamed
 from core.plugins.discovery import Found, normal
 from core.plugins.validation import Broken, PluginError, check_hooks, components_of
 
-__all__ = ["Broken", "Plugins", "check_hooks", "load_plugins"]
-
 BUILT_INS = tuple(f"plugins.{kind}" for kind in KINDS)
 DISTRIBUTION = "openwork"
 
@@ -41,7 +39,7 @@ class Plugins:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Offers)
         self._manager.add_hookspecs(Watches)
-        self._components: dict[str, dict[str, list[AnyComponent]]] = {kind: {} for kind in KINDS}
+        self._components: dict[str, list[AnyComponent]] = {kind: [] for kind in KINDS}
         self._silenced: set[str] = set()
         self.modules: dict[Provider, str] = {}
         """The module that each plugin was loaded from."""
@@ -80,22 +78,6 @@ class Plugins:
             return error
         return None
 
-    def note_broken(self, component: AnyComponent, error: BaseException) -> None:
-        """A component that turned out to be of no use only now."""
-        assert component.provider is not None
-        self.broken.append(Broken.of(component.provider, error))
-
-    def load_file(self, path: Path) -> None:
-        """Load ``--plugin FILE.py``.
-
-        Raises:
-            UserError: there is no such file, or it breaks the rules.
-            Exception: what the file raised.
-        """
-        error = self.load(discovery.file(path))
-        if error is not None:
-            self.raise_broken(error)
-
     def raise_broken(self, error: BaseException) -> None:
         """The failure of the last plugin, a file that the user asked for."""
         if isinstance(error, Exception) and not isinstance(error, PluginError | UserError):
@@ -121,14 +103,13 @@ class Plugins:
             raise PluginError("it is loaded already") from None
         try:
             offers = [(kind, one) for kind in KINDS for one in self._offers(name, kind)]
-            if not (offers or self._watches(name) or provider.is_file):
+            if not (offers or self.watched_by(provider) or provider.is_file):
                 raise PluginError("it offers and watches nothing")
         except BaseException:
             self._manager.unregister(name=name)
             raise
         for kind, component in offers:
-            named = self._components[kind].setdefault(component.name, [])
-            named.append(replace(component, provider=provider))
+            self._components[kind].append(replace(component, provider=provider))
         holder = plugin if isinstance(plugin, ModuleType) else type(plugin)
         self.modules[provider] = getattr(holder, "__module__", None) or holder.__name__
 
@@ -146,11 +127,8 @@ class Plugins:
             self._manager.unregister(name=_name(provider))
             del self.modules[provider]
             self._silenced.discard(_name(provider))
-            for named in self._components.values():
-                for short, found in list(named.items()):
-                    named[short] = [c for c in found if c.provider != provider]
-                    if not named[short]:
-                        del named[short]
+            for kind, found in self._components.items():
+                self._components[kind] = [c for c in found if c.provider != provider]
 
     def _offers(self, plugin: str, kind: str) -> list[AnyComponent]:
         hook = getattr(self._manager.hook, f"register_{kind}")
@@ -161,20 +139,17 @@ class Plugins:
             for component in components_of(kind, implementation.function())
         ]
 
-    def _watches(self, plugin: str) -> list[str]:
-        callers = self._manager.get_hookcallers(self._manager.get_plugin(plugin)) or []
-        return [caller.name for caller in callers if hasattr(Watches, caller.name)]
-
     # --- asking -------------------------------------------------------------------------
 
     def components(self, kind: str) -> list[AnyComponent]:
         """Every component of a kind, sorted by name."""
-        by_name = self._components[kind]
-        return [component for name in sorted(by_name) for component in by_name[name]]
+        return sorted(self._components[kind], key=lambda component: component.name)
 
     def watched_by(self, provider: Provider) -> list[str]:
         """The watch hooks of a loaded plugin."""
-        return self._watches(_name(provider))
+        plugin = self._manager.get_plugin(_name(provider))
+        callers = self._manager.get_hookcallers(plugin) or []
+        return [caller.name for caller in callers if hasattr(Watches, caller.name)]
 
     def find(self, kind: str, name: str) -> AnyComponent:
         """The component that a preset names, as ``name`` or ``distribution:name``.
@@ -183,7 +158,7 @@ class Plugins:
             LookupError: unknown or ambiguous; the message lists the choices.
         """
         distribution, _, short = name.rpartition(":")
-        found = self._components[kind].get(short, [])
+        found = [c for c in self._components[kind] if c.name == short]
         if distribution:
             found = [c for c in found if _is_from(c.provider, distribution)]
         if len(found) == 1:
@@ -262,7 +237,8 @@ def load_plugins(
     plugins = Plugins()
     plugins.load_built_ins()
     plugins.without = tuple(dict.fromkeys(without))
-    points, given = discovery.installed(), discovery.files(files)
+    each_once = {path.resolve(): path for path in files}.values()
+    points, given = discovery.installed(), [discovery.file(path) for path in each_once]
     _, left_out = discovery.split([*points, *given], plugins.without, "--without")
     plugins.left_out = [found.provider for found in left_out]
     for found in [*discovery.wanted(points), *given]:

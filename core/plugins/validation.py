@@ -127,26 +127,22 @@ def _check_hook(name: str, function: Any, options: Mapping[str, Any]) -> list[st
 
 
 def _check_arguments(name: str, function: Any) -> list[str]:
-    problems = []
+    known, problems = HOOKS[name], []
+    listing = f"it may take {', '.join(known)}" if known else "the hook takes none"
     for argument in inspect.signature(function).parameters.values():
         if argument.kind not in (argument.POSITIONAL_OR_KEYWORD, argument.POSITIONAL_ONLY):
             problems.append(f"{name} takes '{argument}': name plain arguments")
-        elif argument.default is not argument.empty:
-            plain = f"write '{argument.name}'"
-            known = argument.name in HOOKS[name]
-            problems.append(
-                f"{name} has a default: '{argument.name}={argument.default!r}'; "
-                + (plain if known else f"{_no_argument(name, argument.name)}")
-            )
-        elif argument.name not in HOOKS[name]:
-            problems.append(f"{name}: {_no_argument(name, argument.name)}")
+            continue
+        mend = f"write '{argument.name}'"
+        if argument.name not in known:
+            hint = did_you_mean(argument.name, known)
+            mend = f"it is given no argument '{argument.name}'.{hint} ({listing})"
+        if argument.default is not argument.empty:
+            default = f"'{argument.name}={argument.default!r}'"
+            problems.append(f"{name} has a default: {default}; {mend}")
+        elif argument.name not in known:
+            problems.append(f"{name}: {mend}")
     return problems
-
-
-def _no_argument(hook: str, name: str) -> str:
-    known = HOOKS[hook]
-    listing = f"it may take {', '.join(known)}" if known else "the hook takes none"
-    return f"it is given no argument '{name}'.{did_you_mean(name, known)} ({listing})"
 
 
 # --- components -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from core.agent.randomness import derived_seed
@@ -11,13 +11,12 @@ from core.api.diagnostics import BatchOptions
 from core.api.losses import AnalysisBatch
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
     from core.agent.agent import Agent
     from core.api.data import DataSource
-    from core.api.environments import Environments, EnvironmentSpec
-    from core.api.losses import Inspectable, Phase
+    from core.api.environments import Environments
+    from core.api.losses import Inspectable
     from core.training.recent_transitions import RecentTransitions
 
 
@@ -35,36 +34,16 @@ class CurrentAgent:
         seed: int,
     ) -> None:
         self.agent = agent
+        self.spec, self.device, self.loss = agent.spec, agent.device, agent.loss
+        self.networks: Mapping[str, nn.Module] = agent.parts.modules
+        self.masks: Mapping[str, Mapping[str, Tensor]] = agent.masks.masks
+        self.phases = [(step.phase, step.optimizer) for step in agent.learner.steps]
         self.environments = environments
         self.frame = frame
         self._data: Any = data
         self._recent = recent
         self._seed = derived_seed(seed, f"examined at {frame}")
         self._batches: dict[BatchOptions, AnalysisBatch] = {}
-
-    @property
-    def spec(self) -> EnvironmentSpec:
-        return self.agent.spec
-
-    @property
-    def device(self) -> torch.device:
-        return self.agent.device
-
-    @property
-    def loss(self) -> Any:
-        return self.agent.loss
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        return self.agent.parts.modules
-
-    @property
-    def masks(self) -> Mapping[str, Mapping[str, Tensor]]:
-        return self.agent.masks.masks
-
-    @property
-    def phases(self) -> Sequence[tuple[Phase, torch.optim.Optimizer | None]]:
-        return [(step.phase, step.optimizer) for step in self.agent.learner.steps]
 
     def batch(self, options: BatchOptions) -> AnalysisBatch:
         if options not in self._batches:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from core.agent.randomness import random_state, restore_random_state
+from core.agent.randomness import random_state
 from core.agent.state import agent_state, restore_agent
 from core.api.errors import UserError
 
@@ -28,15 +28,7 @@ if TYPE_CHECKING:
 
 
 FOLDER = "checkpoint"
-
-
-FORMAT = 3
-
-
-READABLE = (2, 3)
-"""2: before there were compact weights."""
-
-
+FORMAT = 4
 _ARRAY = "numpy array"
 
 
@@ -101,7 +93,10 @@ def read(run_dir: Path) -> dict[str, Any]:
 def restore(
     run_dir: Path, state: dict[str, Any], experiment: Experiment, episodes: EpisodeTracker
 ) -> None:
-    """Put a state into a freshly built experiment, before its collector is built."""
+    """Put a state into a freshly built experiment, before its collector is built.
+
+    All but the global generators, which building a collector may draw from.
+    """
     restore_agent(experiment.agent, state)
     experiment.policy.agent_steps = state["policy"]["agent_steps"]
     experiment.training.load_state_dict(state["environments"])
@@ -112,11 +107,6 @@ def restore(
     experiment.data.load(run_dir / FOLDER / "data", state["data"])
     for name, value in state["counters"].items():
         setattr(experiment.counters, name, value)
-
-
-def restore_randomness(state: dict[str, Any]) -> None:
-    """The global generators, last of all: building a collector may draw from them."""
-    restore_random_state(state["random"])
 
 
 def trimmed(state: Any) -> Any:
@@ -157,23 +147,20 @@ def pack(state: Any) -> Any:
     return _mapped(state, packed)
 
 
-def unpack(value: Any) -> Any:
+def unpack(state: Any) -> Any:
     """Undo :func:`pack`."""
-    if isinstance(value, Mapping) and set(value) == {_ARRAY}:
-        return value[_ARRAY].numpy()
-    return _mapped(value, lambda leaf: leaf, unpack)
+
+    def unpacked(value: Any) -> Any:
+        marked = isinstance(value, Mapping) and set(value) == {_ARRAY}
+        return value[_ARRAY].numpy() if marked else value
+
+    return _mapped(state, unpacked)
 
 
-def _mapped(
-    value: Any, leaf: Callable[[Any], Any], inner: Callable[[Any], Any] | None = None
-) -> Any:
-    """Plain data with ``leaf`` of everything in it that is no mapping, tuple or list.
-
-    ``inner`` is what becomes of the items of each; they are mapped likewise if it is None.
-    """
-    inner = inner or (lambda item: _mapped(item, leaf))
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Plain data with ``change`` of everything in it, and at last of the whole."""
     if isinstance(value, Mapping):
-        return {name: inner(item) for name, item in value.items()}
-    if isinstance(value, tuple | list):
-        return type(value)(inner(item) for item in value)
-    return leaf(value)
+        value = {name: _mapped(item, change) for name, item in value.items()}
+    elif isinstance(value, tuple | list):
+        value = type(value)(_mapped(item, change) for item in value)
+    return change(value)

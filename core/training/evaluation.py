@@ -72,28 +72,24 @@ class Evaluator:
         with untouched_randomness():
             while (left := episodes - len(result.returns)) > 0:
                 purpose = f"evaluation at {step}, episode {len(result.returns)}"
-                first = video if not result.returns else None
-                if not self._round(
-                    min(left, AT_ONCE), derived_seed(self._seed, purpose), first, result
-                ):
+                seed = derived_seed(self._seed, purpose)
+                environment = self._environments.make(min(left, AT_ONCE), seed)
+                draw = video is not None and not result.returns
+                try:
+                    pictures = self._episodes(environment, draw, result)
+                finally:
+                    environment.close()
+                if pictures is None:
                     return None
+                if video is not None and draw:
+                    write_video(video, pictures)
         return result
 
-    def _round(self, count: int, seed: int, video: Path | None, result: Evaluation) -> bool:
-        """One episode in each of ``count`` environments; False if stopped."""
-        environment = self._environments.make(count, seed)
-        try:
-            pictures = self._episodes(environment, count, video is not None, result)
-        finally:
-            environment.close()
-        if pictures is not None and video is not None:
-            write_video(video, pictures)
-        return pictures is not None
-
     def _episodes(
-        self, environment: EnvBase, count: int, draw: bool, result: Evaluation
+        self, environment: EnvBase, draw: bool, result: Evaluation
     ) -> list[ndarray[Any, Any]] | None:
-        """Run to the last end and add to ``result``; the pictures drawn, None if stopped."""
+        """An episode of each environment, added to ``result``; the pictures, None if stopped."""
+        count = environment.batch_size.numel()
         pictures: list[ndarray[Any, Any]] = []
         tensordict = environment.reset()
         returns = torch.zeros(count, dtype=torch.float64)

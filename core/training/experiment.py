@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.agent.agent import build_agent, choose_device
+from core.agent.policy import Policy
 from core.agent.randomness import derived_seed, untouched_randomness
 from core.api.data import DataContext, Sampled
 from core.api.diagnostics import DiagnosticContext
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
     from torchrl.envs import EnvBase
 
     from core.agent.agent import Agent
-    from core.agent.policy import Policy
     from core.api.data import DataSource
-    from core.api.diagnostics import BatchOptions
     from core.api.environments import Environments
 
 
@@ -117,8 +116,6 @@ def build(config: RunConfig, run_dir: Path, chosen: Mapping[str, Any] | None = N
 
     ``chosen`` is what the execution backend reported in an earlier process of this run.
     """
-    from core.agent.policy import Policy
-
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
     environments = build_environments(config)
@@ -137,8 +134,7 @@ def build(config: RunConfig, run_dir: Path, chosen: Mapping[str, Any] | None = N
     )
     policy = Policy(agent.loss, environments.spec, device, random_steps)
     mask_updates = MaskUpdates(agent.parts.schemes, config.run.seed)
-    sampled, asked = isinstance(data, Sampled), mask_updates.batches
-    diagnostics, left_out = build_diagnostics(config, agent, sampled, asked)
+    diagnostics, left_out = _build_diagnostics(config, agent, data, mask_updates)
     recent = RecentTransitions(diagnostics.recent, agent.loss.returns.gamma)
     training = environments.make(config.count, config.run.seed)
     kept = tuple(s for s in config.diagnostics if s.component.name not in left_out)
@@ -157,12 +153,10 @@ def build(config: RunConfig, run_dir: Path, chosen: Mapping[str, Any] | None = N
     )
 
 
-def build_diagnostics(
-    config: RunConfig, agent: Agent, sampled: bool, asked: Iterable[BatchOptions | None] = ()
+def _build_diagnostics(
+    config: RunConfig, agent: Agent, data: DataSource, mask_updates: MaskUpdates
 ) -> tuple[DiagnosticRunner, dict[str, str]]:
     """Diagnostics and interventions; and of ``all``, those that refused this agent, and why.
-
-    ``sampled``: the data source can be drawn from; ``asked``: the batches of mask schemes.
 
     Raises:
         UserError: one asked for by name refuses the agent.
@@ -182,6 +176,7 @@ def build_diagnostics(
                     raise
                 left_out[name] = str(error)
         steps = [(s.component.name, s.build(context)) for s in config.interventions]
+    sampled, asked = isinstance(data, Sampled), mask_updates.batches
     return DiagnosticRunner(diagnostics, steps, config.run.seed, sampled, asked), left_out
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.agent.randomness import restore_random_state
 from core.api.errors import RunStopped
 from core.training import checkpoint
 from core.training.episodes import EpisodeTracker
@@ -63,7 +64,7 @@ class Run:
         self.metrics = MetricsFile(self.directory, keep=0 if state is None else state["metrics"])
         collector = self.experiment.collector()
         if state is not None:
-            checkpoint.restore_randomness(state)
+            restore_random_state(state["random"])
         self.throughput.start(self.counters.frames, self.experiment.agent.learner.updates)
         try:
             yield from self._train(iter(collector))
@@ -104,17 +105,14 @@ class Run:
         changing = experiment.mask_updates.due(counters.frames)
         for batch in experiment.data.batches():
             if changing:
-                yield from self._change_masks(changing)
+                for scalars in experiment.mask_updates.change(changing, experiment.view()):
+                    yield self._measured("masks", scalars)
                 changing = []
             if due:
                 yield from self._measure(due, functools.partial(learner.update, batch))
                 due = []
             else:
                 learner.update(batch)
-
-    def _change_masks(self, roles: list[str]) -> Iterator[Event]:
-        for scalars in self.experiment.mask_updates.change(roles, self.experiment.view()):
-            yield self._measured("masks", scalars)
 
     def _due(self) -> Iterator[Event]:
         """What the frames reached call for: a log line, an evaluation, a checkpoint."""

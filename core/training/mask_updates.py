@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from core.agent.masks import PackedMasks
 from core.agent.randomness import derived_seed, drawing_from
-from core.agent.state import copies
+from core.agent.state import put_in_force
 from core.api.errors import accusing
 from core.api.layers import dense, dense_shape, substituted
 from core.api.losses import Trained, objectives
@@ -20,7 +20,6 @@ from core.api.masks import DynamicMasks, Stateful
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from core.agent.agent import Agent
     from core.api.diagnostics import BatchOptions
     from core.api.losses import AnalysisBatch, Phase
     from core.api.masks import MaskScheme
@@ -77,7 +76,7 @@ class MaskUpdates:
         if after != before:
             put_in_force(probe.agent, role, after)
             probe.forget()
-        return _report(role, view.shapes, before, changed)
+        return _report(role, view.shapes, before, after)
 
     def state_dict(self) -> dict[str, Any]:
         kept = {r: s.state_dict() for r, s in self.schemes.items() if isinstance(s, Stateful)}
@@ -117,15 +116,6 @@ class View:
         return dense_gradients(self.role, self._network, phases, examined)
 
 
-def put_in_force(agent: Agent, role: str, masks: PackedMasks) -> None:
-    """Other masks for one network and its copies, weights and optimizer state carried over."""
-    networks = copies(agent.loss, agent.parts.modules)[role]
-    optimizers = [step.optimizer for step in agent.learner.steps if step.optimizer is not None]
-    agent.learner.execution.remask(networks, masks, optimizers)
-    agent.masks.replace(role, masks)
-    agent.learner.recapture()
-
-
 def _checked(changed: Mapping[str, Tensor], view: View) -> PackedMasks:
     """Packed here, where whoever made them is still known if they are no masks."""
     for name, mask in changed.items():
@@ -138,14 +128,13 @@ def _report(
     role: str,
     shapes: Mapping[str, torch.Size],
     before: Mapping[str, Tensor],
-    changed: Mapping[str, Tensor],
+    after: Mapping[str, Tensor],
 ) -> dict[str, float]:
     """Density over the parameters that have masks now, and how many weights came and went."""
     everything = torch.ones((), dtype=torch.bool)
     grown = dropped = kept = total = 0
-    for name in dict.fromkeys([*before, *changed]):
+    for name, new in after.items():
         old = before[name] if name in before else everything.expand(shapes[name])
-        new = changed.get(name, old)
         grown += int((new & ~old).count_nonzero())
         dropped += int((old & ~new).count_nonzero())
         kept += int(new.count_nonzero())

@@ -148,10 +148,10 @@ def write_atomically(path: Path, text: str) -> None:
 class MetricsFile:
     """``metrics.jsonl``: one object a line, on disk as soon as it is written."""
 
-    def __init__(self, directory: Path, keep: int | None = None) -> None:
-        """Append; with ``keep``, first cut the file to its first ``keep`` bytes."""
+    def __init__(self, directory: Path, keep: int) -> None:
+        """Append to the first ``keep`` bytes of what is there."""
         self.path = directory / "metrics.jsonl"
-        if keep is not None and self.path.exists():
+        if self.path.exists():
             os.truncate(self.path, min(keep, self.path.stat().st_size))
         self._file = self.path.open("a", encoding="utf-8")
 

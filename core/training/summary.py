@@ -17,18 +17,6 @@ def count_parameters(agent: Agent, role: str) -> tuple[int, int]:
     return sum(shape.numel() for shape in shapes.values()), agent.masks.kept(role, shapes)
 
 
-def densities(agent: Agent) -> dict[str, dict[str, Any]]:
-    """Shape and density of every weight matrix and kernel, by role and parameter name."""
-    return {
-        role: {
-            name: {"shape": list(shape), "density": agent.masks.density(role, name)}
-            for name, shape in shapes.items()
-            if len(shape) > 1
-        }
-        for role, shapes in agent.parts.initial.items()
-    }
-
-
 def readable_bytes(count: int) -> str:
     """``21.3 GB``, decimal."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

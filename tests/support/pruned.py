@@ -9,8 +9,7 @@ from torch import Tensor
 
 from core.agent.agent import Agent
 from core.agent.masks import PackedMasks
-from core.agent.state import agent_state, dense_weights
-from core.training.mask_updates import put_in_force
+from core.agent.state import agent_state, dense_weights, put_in_force
 from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.execution.masked import Masked
 from plugins.execution.sparse import Sparse

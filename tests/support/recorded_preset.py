@@ -138,7 +138,7 @@ def _component(key: str, node: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _densities(role: str, sparsity: float | None) -> dict[str, Any]:
-    """As ``core.training.summary.densities`` gives them: weights only."""
+    """As ``core.cli.run`` records them: weights only."""
 
     def density(shape: tuple[int, ...]) -> float:
         if sparsity is None:

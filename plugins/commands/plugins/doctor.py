@@ -11,7 +11,8 @@ from importlib import metadata
 from core import __version__
 from core.api import Provider, UserError, add_plugin_argument, did_you_mean
 from core.api.hookspecs import KINDS, PROJECT
-from core.config import read_plugins, verb_names
+from core.cli.verbs import verb_names
+from core.config import read_plugins
 from core.plugins import Plugins
 from core.plugins.discovery import ONLY, normal
 from core.plugins.manager import DISTRIBUTION

@@ -10,7 +10,6 @@ import yaml
 
 from core.api import UserError
 from core.config.shipped import (
-    FRAGMENTS,
     SHIPPED,
     find,
     find_shipped,
@@ -18,6 +17,7 @@ from core.config.shipped import (
     preset_name,
 )
 from plugins.commands.columns import write
+from plugins.commands.presets.list import FRAGMENTS
 
 examples = """\
   python -m core presets copy quickstart mine.yaml

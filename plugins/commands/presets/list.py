@@ -8,13 +8,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from core.config.shipped import FRAGMENTS, shipped
+from core.config.shipped import shipped
 from plugins.commands.columns import columns, sides, write, write_json
 
 examples = """\
   python -m core presets list
 """
 EXPERIMENTS = "experiments"
+FRAGMENTS = ("base", "scales")
+"""Folders of shipped presets that are parts of others, not experiments by themselves."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.api import UserError, add_plugin_argument, did_you_mean
 from core.config import load, read_plugins
-from core.config.selection import options_from
+from core.config.check import Checker
 from core.plugins.attribution import blamed
 
 if TYPE_CHECKING:
     from core.api import AnyComponent, Study
+    from core.config import Loaded
     from core.plugins import Plugins
     from plugins.commands.report.pictures import Gallery
 
@@ -106,7 +107,20 @@ def _with_options(
         if name not in names:
             hint = did_you_mean(name, names)
             raise UserError(f"--set {name}: no such figure.{hint} Figures: {', '.join(names)}")
-    return [(figure, options_from(figure, "figures", loaded)) for figure in figures]
+    return [(figure, _options(figure, loaded)) for figure in figures]
+
+
+def _options(figure: AnyComponent, loaded: Loaded) -> Any:
+    """The figure's options, from overrides ``FIGURE.option=value``; all mistakes in one error."""
+    check = Checker(loaded)
+    values = loaded.values.get(figure.name, {})
+    if not isinstance(values, Mapping):
+        values = {str(values): values}
+    owner = f"figure '{figure.name}' ({figure.provider})"
+    options = check.dataclass(figure.options, values, (figure.name,), owner)
+    if check.problems:
+        raise UserError("\n".join(check.in_order()))
+    return options
 
 
 def _directory(wanted: Path | None, runs: Sequence[Path]) -> Path:

@@ -270,7 +270,7 @@ def slots(module: nn.Module, name: str, optimizers: Sequence[Any]) -> dict[str, 
 def assert_removed_stay_zero(agent: Agent) -> None:
     """Of weights, of targets, and of what optimizers remember."""
     found = weights(agent)
-    optimizers = [s.optimizer for s in agent.learner.steps if s.optimizer is not None]
+    optimizers = list(agent.learner.optimizers.values())
     alive = []
     for path, role in prefixes(agent.loss, agent.parts.modules).items():
         for name, mask in agent.masks.masks.get(role, {}).items():

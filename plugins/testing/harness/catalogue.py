@@ -15,6 +15,7 @@ from core.api.hookspecs import KINDS
 from core.config.check import INVALID, Checker
 from core.config.load import Loaded
 from core.plugins import Plugins, load_plugins
+from core.plugins.discovery import file
 
 _held: dict[int, tuple[Any, Plugins]] = {}
 """Hosts of plugin objects, which need not be hashable, by ``id``; each is held to keep it."""
@@ -44,7 +45,9 @@ def _named(plugin: str) -> Plugins:
     if not plugin.endswith(".py"):
         return catalogue(importlib.import_module(plugin))
     plugins = fresh_host()
-    plugins.load_file(Path(plugin))
+    error = plugins.load(file(Path(plugin)))
+    if error is not None:
+        plugins.raise_broken(error)
     return plugins
 
 

@@ -26,9 +26,13 @@ _IMPORT = """\
 import json, sys
 from pathlib import Path
 from core.plugins import Plugins
+from core.plugins.discovery import file
 wanted, heavy = json.loads(sys.argv[1])
 if wanted.endswith(".py"):
-    Plugins().load_file(Path(wanted))
+    plugins = Plugins()
+    error = plugins.load(file(Path(wanted)))
+    if error is not None:
+        plugins.raise_broken(error)
 else:
     __import__(wanted)
 print(json.dumps([name for name in heavy if name in sys.modules]))

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from core.agent.masks import PackedMasks
-from core.agent.state import copies
+from core.agent.state import copies, put_in_force
 from core.api.execution import ExecutionContext
 from core.api.layers import assign_dense, dense
-from core.training.mask_updates import put_in_force
 from plugins.testing.harness import agents
 from plugins.testing.harness.agents import TinyRun, apart, slots, weights
 from plugins.testing.harness.snapshots import differences, flat, named
@@ -133,7 +132,7 @@ class ExecutionSuite(ComponentSuite):
         draw, old = torch.Generator().manual_seed(9), dict(run.agent.masks.masks[role].items())
         others = {n: torch.rand(mask.shape, generator=draw) < 0.5 for n, mask in old.items()}
         others[list(others)[-1]].zero_()
-        optimizers = [s.optimizer for s in run.agent.learner.steps if s.optimizer is not None]
+        optimizers = list(run.agent.learner.optimizers.values())
         before = [{n: dense(m, n).detach().clone() for n in old} for m in networks]
         memory = {n: copy.deepcopy(slots(networks[0], n, optimizers)) for n in old}
         put_in_force(run.agent, role, PackedMasks(others))

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from core.agent.state import agent_state, copies, dense_weights, restore_agent
+from core.agent.masks import PackedMasks
+from core.agent.state import agent_state, copies, dense_weights, put_in_force, restore_agent
 from core.api import NetworkContext
 from core.api.errors import UserError
 from core.api.layers import compact_layers
@@ -126,9 +127,7 @@ def test_masks_that_changed_in_the_run_come_into_force_first(
     )
     networks = copies(agent.loss, agent.parts.modules)["critic"]
     assert len(networks) == (2 if agent.loss.targets else 1)
-    optimizers = [step.optimizer for step in agent.learner.steps if step.optimizer is not None]
-    agent.learner.execution.remask(networks, other, optimizers)
-    agent.masks.replace("critic", other)
+    put_in_force(agent, "critic", PackedMasks(other))
     train(agent, 2, seed=1)
     state = agent_state(agent)
 

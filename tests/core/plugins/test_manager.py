@@ -11,7 +11,6 @@ import pytest
 from core.api.component import Provider
 from core.api.errors import UserError
 from core.plugins import Plugins, load_plugins
-from core.plugins.attribution import blame
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -62,10 +61,6 @@ def test_a_clash_names_both_and_the_way_out(tmp_path: Path) -> None:
 
 def test_a_file_that_raises_raises_and_is_named(tmp_path: Path) -> None:
     path = write(tmp_path, "broken", "x = 1\nimport nothing_of_that_name")
-    plugins = Plugins()
-    with pytest.raises(ModuleNotFoundError) as caught:
-        plugins.load_file(path)
-    assert blame(caught.value, plugins) == plugins.broken[0].provider
     with pytest.raises(ModuleNotFoundError) as caught:
         load_plugins([path])
     assert re.fullmatch(

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from core.cli import main
-from core.config.shipped import FRAGMENTS, shipped
+from core.config.shipped import shipped
+from plugins.commands.presets.list import FRAGMENTS
 from tests.conftest import PRESETS
 
 

@@ -29,8 +29,7 @@ import sys, torch
 from core.agent.masks import MaskSet
 from tests.plugins.masks.test_mask_static_saved import drawn_now
 saved = torch.load(sys.argv[1], weights_only=True)
-loaded = MaskSet(0)
-loaded.load_state_dict(saved)
+loaded = MaskSet.restored(saved)
 again = drawn_now()
 assert loaded.seed == again.seed == 3
 assert loaded.masks.keys() == again.masks.keys()
