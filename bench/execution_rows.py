@@ -96,19 +96,19 @@ class Rows(Agent):
     def __init__(self, backend: Any, network: nn.Module, masks: Masks) -> None:
         super().__init__()
         self.backend, self.network = backend, backend.attach(network, masks)
-        self.row = backend.row(self.network)
-        if self.row is None:
+        self.online = backend.online(self.network)
+        if self.online is None:
             raise RuntimeError("this backend has no kernels for one row of a SimBa network")
         self.optimizer = ObGD(self.network.parameters(), 1.0, GAMMA, LAMBDA, KAPPA)
         self.gradient = torch.tensor([-1.0])
 
     def value(self, state: Tensor) -> float:
-        return float(self.row.forward(state).item())
+        return float(self.online.forward(state).item())
 
     def learn(self, reward: float, state: Tensor, following: Tensor) -> None:
-        now, then = self.row.forward_both(state, following)
+        now, then = self.online.forward_both(state, following)
         delta = reward + GAMMA * then.item() - now.item()
-        self.optimizer.row_step(self.row, self.gradient, delta)
+        self.optimizer.online_step(self.online, self.gradient, delta)
 
 
 def check_same(agents: dict[str, Agent], masks: Masks, steps: int = 10) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING
 from pathlib import Path
 
-from core import api
 from core.api.component import AnyComponent
 from core.api.hookspecs import KINDS
 from core.config.schema import DEFAULTS, LISTED, SINGLE, RunOptions
@@ -118,23 +117,6 @@ def options_page(plugins: Plugins) -> str:
 
 # --- hooks ------------------------------------------------------------------------------
 
-BEFORE_PAGES = {
-    "environments": "EnvironmentContext EnvironmentSpec Environments Environment",
-    "networks": "NetworkContext Networks Normaliser MaskAware",
-    "masks": "MaskContext MaskScheme DynamicMasks MaskView Stateful",
-    "execution": "ExecutionContext Execution RowNetwork",
-    "losses": "LossContext Loss Phase Returns Parts Fusable Inspectable Examined Soft",
-    "optimizers": "OptimizerContext OptimizerFactory TraceOptimizer Refreshable",
-    "data": "DataContext DataSource Sampled",
-    "diagnostics": "ExamineContext Diagnostic Bracketing Probe BatchOptions",
-    "interventions": "Intervention Subject",
-    "loggers": "LoggerContext RunInfo Logger",
-    "component": "Component Provider lazy",
-    "layers": "Compact dense dense_shape stored assign_dense shaped_like Joining in_turn",
-    "errors": "UserError OptionError RunStopped require did_you_mean",
-}
-"""Names of ``core.api`` by page, until each page is a module of its own, ``core.api.PAGE``."""
-MODULES = {"figures": "core.api.figures", "commands": "core.api.commands"}
 SHARED = {
     "component": "What a plugin offers, whatever its kind.",
     "layers": "Layers that store kept weights only, and how to read their matrices.",
@@ -145,23 +127,11 @@ SHARED = {
 
 def hook_page(page: str) -> str:
     """A kind's page: its hook, and the contract; or a page of what kinds share."""
-    words = [f"# {page.capitalize()}", SHARED[page] if page in SHARED else _hook(page)]
-    return "\n\n".join(words) + f"\n\n```{{eval-rst}}\n{_contract(page)}\n```\n"
-
-
-def _hook(kind: str) -> str:
-    return f"```{{eval-rst}}\n.. automethod:: core.api.hookspecs.Offers.register_{kind}\n```"
-
-
-def _contract(page: str) -> str:
-    """Directives of ``sphinx.ext.autodoc`` for all that the page has."""
-    if page not in BEFORE_PAGES:
-        return f".. automodule:: {MODULES.get(page, f'core.api.{page}')}\n   :members:"
-    things = {name: vars(api)[name] for name in BEFORE_PAGES[page].split()}
-    return "\n".join(
-        f".. auto{'class' if isinstance(thing, type) else 'function'}:: {thing.__module__}.{name}"
-        for name, thing in things.items()
-    )
+    shared = SHARED.get(page)
+    hook = f".. automethod:: core.api.hookspecs.Offers.register_{page}"
+    words = [f"# {page.capitalize()}", shared or f"```{{eval-rst}}\n{hook}\n```"]
+    contract = f".. automodule:: core.api.{page}\n   :members:"
+    return "\n\n".join(words) + f"\n\n```{{eval-rst}}\n{contract}\n```\n"
 
 
 # --- capabilities -----------------------------------------------------------------------

@@ -119,7 +119,7 @@ class Learner:
         """Replace the phases by the loss's own single call, where it has one for this agent."""
         if isinstance(self.loss, Fusable):
             optimizers = {s.phase.name: s.optimizer for s in self.steps if s.optimizer is not None}
-            self._run = self.loss.fuse(self.execution.row, optimizers) or self.step
+            self._run = self.loss.fuse(self.execution.online, optimizers) or self.step
 
     def compile(self, backend: str = "inductor") -> None:
         """Compile the networks' passes; on CUDA, capture the whole update in a CUDA graph too.

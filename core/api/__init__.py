@@ -48,7 +48,6 @@ from core.api.hookspecs import hookimpl as hookimpl
 from core.api.interventions import ChangeableAgent as ChangeableAgent
 from core.api.interventions import Intervention as Intervention
 from core.api.layers import Compact as Compact
-from core.api.layers import Joining as Joining
 from core.api.layers import assign_dense as assign_dense
 from core.api.layers import dense as dense
 from core.api.layers import dense_shape as dense_shape
@@ -75,14 +74,11 @@ from core.api.masks import DynamicMasks as DynamicMasks
 from core.api.masks import MaskContext as MaskContext
 from core.api.masks import MaskScheme as MaskScheme
 from core.api.masks import MaskView as MaskView
-from core.api.masks import Stateful as Stateful
 from core.api.networks import MaskAware as MaskAware
 from core.api.networks import NetworkContext as NetworkContext
 from core.api.networks import NetworkLayout as NetworkLayout
 from core.api.networks import Networks as Networks
-from core.api.networks import Normaliser as Normaliser
 from core.api.networks import activation_types as activation_types
 from core.api.optimizers import OptimizerContext as OptimizerContext
 from core.api.optimizers import OptimizerFactory as OptimizerFactory
 from core.api.optimizers import Refreshable as Refreshable
-from core.api.optimizers import TraceOptimizer as TraceOptimizer

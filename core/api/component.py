@@ -42,9 +42,8 @@ class Provider:
 class Component(Generic[OptionsT, ContextT, BuiltT_co]):
     """One named thing that a preset can ask for.
 
-    ``build`` gets the checked options and the context of its kind (see
-    :mod:`core.api.loggers`) and returns the object. Heavy imports belong inside it, or it is named
-    with :func:`lazy`, so that listing and checking stay fast.
+    ``build`` gets the checked options and the context of its kind, and returns the object.
+    Heavy imports belong inside it, or it is :class:`Lazy`: listing and checking stay fast.
     """
 
     name: str
@@ -70,30 +69,26 @@ AnyComponent = Component[Any, Any, Any]
 
 @dataclass(frozen=True)
 class Lazy:
-    """A ``build`` function, or a class that is called as one, in a module not imported yet."""
+    """A component's ``build`` in a module that is imported when it is first called.
+
+    So a table of components imports nothing heavy, and needs no function for each. Entry
+    points and Gymnasium's registry do likewise.
+    """
 
     path: str
-    """``module:name``."""
+    """``module:name``, of a function, or of a class that is called as one."""
 
     @property
     def module(self) -> str:
         return self.path.partition(":")[0]
 
-    def resolve(self) -> Callable[[Any, Any], Any]:
+    def resolve(self) -> Any:
         """What ``path`` names; imports its module."""
-        build: Callable[[Any, Any], Any] = getattr(
-            import_module(self.module), self.path.partition(":")[2]
-        )
-        return build
+        return getattr(import_module(self.module), self.path.partition(":")[2])
 
     def __call__(self, options: Any, context: Any) -> Any:
         return self.resolve()(options, context)
 
 
-def lazy(path: str) -> Callable[[Any, Any], Any]:
-    """A component's ``build`` by ``module:name``, imported when it is first called.
-
-    Entry points and Gymnasium's registry do likewise: a table of components then imports
-    nothing heavy, and needs no function for each.
-    """
-    return Lazy(path)
+lazy = Lazy
+"""As it stands in a table: ``lazy("plugins.losses.sac:SAC")``."""

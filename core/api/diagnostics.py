@@ -98,7 +98,7 @@ class Diagnostic(Protocol):
     def batch(self) -> BatchOptions | None:
         """The transitions that it asks for; None: none."""
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """Numbers and matrices; logged as ``DIAGNOSTIC/NAME``."""
 
 
@@ -106,8 +106,8 @@ class Diagnostic(Protocol):
 class Bracketing(Protocol):
     """A diagnostic that compares the agent after an update with the agent before it."""
 
-    def before_update(self, probe: AgentView) -> None:
-        """Told before an update; ``measure`` follows right after it, with the same probe. At
+    def before_update(self, view: AgentView) -> None:
+        """Told before an update; ``measure`` follows right after it, with the same view. At
         the end of a run, where no update follows, neither is asked."""
 
 

@@ -59,7 +59,7 @@ class Execution(Protocol):
         at zero, in every optimizer state too; what ceases to live loses its state.
         """
 
-    def row(self, module: nn.Module) -> OnlineNetwork | None:
+    def online(self, module: nn.Module) -> OnlineNetwork | None:
         """The module on one observation at a time, or None: only autograd can run it."""
 
     def report(self) -> Mapping[str, Any]:

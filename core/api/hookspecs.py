@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
@@ -43,7 +43,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-class Offers:
+class Offers(Protocol):
     """One hook per kind of component."""
 
     @hookspec
@@ -51,66 +51,54 @@ class Offers:
         self,
     ) -> Iterable[Component[Any, EnvironmentContext, Environments]]:
         """Offer environments."""
-        return ()
 
     @hookspec
     def register_networks(self) -> Iterable[Component[Any, NetworkContext, Networks]]:
         """Offer network families: encoder, actor and critic of one design."""
-        return ()
 
     @hookspec
     def register_masks(self) -> Iterable[Component[Any, MaskContext, MaskScheme]]:
         """Offer pruning schemes."""
-        return ()
 
     @hookspec
     def register_execution(self) -> Iterable[Component[Any, ExecutionContext, Execution]]:
         """Offer ways to store and multiply kept weights."""
-        return ()
 
     @hookspec
     def register_losses(self) -> Iterable[Component[Any, LossContext, Loss]]:
         """Offer algorithms."""
-        return ()
 
     @hookspec
     def register_optimizers(
         self,
     ) -> Iterable[Component[Any, OptimizerContext, OptimizerFactory]]:
         """Offer optimizers."""
-        return ()
 
     @hookspec
     def register_data(self) -> Iterable[Component[Any, DataContext, DataSource]]:
         """Offer data sources."""
-        return ()
 
     @hookspec
     def register_diagnostics(self) -> Iterable[Component[Any, DiagnosticContext, Diagnostic]]:
         """Offer measurements of an agent in training."""
-        return ()
 
     @hookspec
     def register_interventions(
         self,
     ) -> Iterable[Component[Any, DiagnosticContext, Intervention]]:
         """Offer changes of an agent at stated frames, such as resets."""
-        return ()
 
     @hookspec
     def register_figures(self) -> Iterable[Component[Any, FigureContext, Figure]]:
         """Offer pictures for ``python -m core report``."""
-        return ()
 
     @hookspec
     def register_commands(self) -> Iterable[Component[Any, CommandContext, Command]]:
         """Offer verbs of the command line."""
-        return ()
 
     @hookspec
     def register_loggers(self) -> Iterable[Component[Any, LoggerContext, Logger]]:
         """Offer loggers; ``metrics.jsonl`` is always written."""
-        return ()
 
 
 class Watches:

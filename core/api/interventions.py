@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ChangeableAgent(AgentView, Protocol):
-    """A probe whose agent may be changed."""
+    """A view whose agent may be changed."""
 
     @property
     def phases(self) -> Sequence[tuple[Phase, torch.optim.Optimizer | None]]:
@@ -39,5 +39,5 @@ class Intervention(Protocol):
     def due(self, last: int, frame: int) -> bool:
         """Whether one of its frames lies in ``(last, frame]``."""
 
-    def intervene(self, subject: ChangeableAgent) -> Mapping[str, float]:
+    def intervene(self, agent: ChangeableAgent) -> Mapping[str, float]:
         """Change the agent; numbers to log, as ``INTERVENTION/NAME``."""

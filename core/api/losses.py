@@ -90,12 +90,12 @@ class Fusable(Protocol):
 
     def fuse(
         self,
-        row: Callable[[nn.Module], OnlineNetwork | None],
+        online: Callable[[nn.Module], OnlineNetwork | None],
         optimizers: Mapping[str, torch.optim.Optimizer],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """The update (and from then on ``act``) without autograd, or None where it cannot be.
 
-        ``row`` is :meth:`Execution.row`; ``optimizers`` are by phase, in the phases' order.
+        ``online`` is :meth:`Execution.online`; ``optimizers`` are by phase, in the phases' order.
         The metrics carry the names that the learner gives to those of the phases.
         """
 

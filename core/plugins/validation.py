@@ -21,7 +21,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     name: function.__code__.co_varnames[1 : function.__code__.co_argcount]
     for specs in (Offers, Watches)
     for name, function in vars(specs).items()
-    if inspect.isfunction(function)
+    if hasattr(function, f"{PROJECT}_spec")
 }
 """Every hook with the names of its arguments."""
 ORDERS = ("tryfirst", "trylast", "hookwrapper", "wrapper")

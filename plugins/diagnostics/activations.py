@@ -53,9 +53,9 @@ def suiting(
     return tuple(found)
 
 
-def features(probe: AgentView, batch: BatchOptions, roles: Sequence[str]) -> dict[str, Tensor]:
+def features(view: AgentView, batch: BatchOptions, roles: Sequence[str]) -> dict[str, Tensor]:
     """The features of a batch, ``[B, F]`` by label; several trunks' side by side."""
-    found = by_label(probe.batch(batch), probe.networks, roles, NetworkLayout.trunks, torch.clone)
+    found = by_label(view.batch(batch), view.networks, roles, NetworkLayout.trunks, torch.clone)
     return {
         name: torch.cat([feature.flatten(1) for feature in given], 1)
         for name, given in found.items()

@@ -54,12 +54,12 @@ class ActiveUnits:
             options.networks, context.networks, NetworkLayout.rectifiers
         )
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""
 
         def keep(layer: Tensor) -> Tensor:
             return _counted(layer, self._count)
 
-        select, examined = NetworkLayout.rectifiers, probe.batch(self.batch)
-        found = activations.by_label(examined, probe.networks, self._roles, select, keep)
+        select, examined = NetworkLayout.rectifiers, view.batch(self.batch)
+        found = activations.by_label(examined, view.networks, self._roles, select, keep)
         return {label: _share(counted) for label, counted in found.items()}

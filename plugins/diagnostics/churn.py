@@ -60,24 +60,24 @@ class Churn:
         self.batch = options.batch
         self._held: tuple[AnalysisBatch, Answers] | None = None
 
-    def before_update(self, probe: AgentView) -> None:
+    def before_update(self, view: AgentView) -> None:
         """Hold the transitions, as the networks see them now, and the answers to them."""
-        examined = probe.batch(self.batch)
-        self._held = examined, _answers(probe, examined)
+        examined = view.batch(self.batch)
+        self._held = examined, _answers(view, examined)
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """``value``, ``policy`` and their relative forms; nothing unless an update came before."""
         if self._held is None:
             return {}
         (examined, before), self._held = self._held, None
-        after = _answers(probe, examined)
+        after = _answers(view, examined)
         measured = {
             "value": churn(before.values, after.values),
             "value_relative": relative_churn(before.values, after.values),
         }
         if before.policy is None or after.policy is None:
             return measured
-        if probe.spec.discrete:
+        if view.spec.discrete:
             return measured | {"policy": greedy_churn(before.policy, after.policy)}
         return measured | {
             "policy": churn(before.policy, after.policy),
@@ -86,14 +86,14 @@ class Churn:
 
 
 @torch.no_grad()
-def _answers(probe: AgentView, examined: AnalysisBatch) -> Answers:
-    batch, inputs = _encoded(probe.networks, examined)
-    values = probe.loss.predict(batch).unsqueeze(-1)
+def _answers(view: AgentView, examined: AnalysisBatch) -> Answers:
+    batch, inputs = _encoded(view.networks, examined)
+    values = view.loss.predict(batch).unsqueeze(-1)
     if "actor" in inputs:
-        given: Any = probe.networks["actor"](*inputs["actor"])
+        given: Any = view.networks["actor"](*inputs["actor"])
         return Answers(values, given if isinstance(given, Tensor) else given[0])
-    if probe.spec.discrete:
-        return Answers(values, probe.networks["critic"](*inputs["critic"]).mean(0))
+    if view.spec.discrete:
+        return Answers(values, view.networks["critic"](*inputs["critic"]).mean(0))
     return Answers(values, None)
 
 

@@ -62,12 +62,12 @@ class DormantRatio:
             for place in options.activations
         }
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """By network and tau: ``critic/0.1``; after activation functions, ``critic/post/0.1``."""
-        examined, found = probe.batch(self.batch), {}
+        examined, found = view.batch(self.batch), {}
         for place, roles in self._roles.items():
             select, name = SELECT[place], "" if place == "pre" else f"{place}/"
-            scored = activations.by_label(examined, probe.networks, roles, select, scores)
+            scored = activations.by_label(examined, view.networks, roles, select, scores)
             for label, layers in scored.items():
                 for tau in self._tau:
                     found[f"{label}/{name}{tau:g}"] = _share(layers, tau)

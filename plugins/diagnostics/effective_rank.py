@@ -70,10 +70,10 @@ class EffectiveRank:
         self._options = options
         self._roles = activations.suiting(options.networks, context.networks, NetworkLayout.trunks)
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""
         o = self._options
-        features = activations.features(probe, self.batch, self._roles)
+        features = activations.features(view, self.batch, self._roles)
         return {
             label: effective_rank(feature, o.form, delta=o.delta, threshold=o.threshold)
             for label, feature in features.items()

@@ -31,7 +31,7 @@ class FeatureNorm:
         self.batch = options.batch
         self._roles = activations.suiting(options.networks, context.networks, NetworkLayout.trunks)
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """By network: ``critic``, or ``critic.0`` and so on."""
-        features = activations.features(probe, self.batch, self._roles)
+        features = activations.features(view, self.batch, self._roles)
         return {label: feature_norm(feature) for label, feature in features.items()}

@@ -70,12 +70,12 @@ class GradientInterference:
         self.every = options.every
         self.batch = options.batch
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """``PHASE`` (the matrix), ``PHASE/mean_abs`` and ``PHASE/negative``."""
-        examined = _last(probe.batch(self.batch), self.options.samples)
+        examined = _last(view.batch(self.batch), self.options.samples)
         with torch.no_grad():
-            trained = list(objectives(probe.loss.phases, probe.networks, examined))
-        masks, options = dense_masks(probe.networks, probe.masks), self.options
+            trained = list(objectives(view.loss.phases, view.networks, examined))
+        masks, options = dense_masks(view.networks, view.masks), self.options
         measured: dict[str, Tensor] = {}
         for step in trained:
             similarities = gradient_interference(

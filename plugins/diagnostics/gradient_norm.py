@@ -45,11 +45,11 @@ class GradientNorm:
         self.every = options.every
         self.batch = options.batch
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """``PHASE/ROLE`` and ``PHASE/LAYER``."""
-        masks, examined = dense_masks(probe.networks, probe.masks), probe.batch(self.batch)
+        masks, examined = dense_masks(view.networks, view.masks), view.batch(self.batch)
         measured: dict[str, Tensor] = {}
-        for found in objectives(probe.loss.phases, probe.networks, examined):
+        for found in objectives(view.loss.phases, view.networks, examined):
             parameters = trainable(found.networks)
             norms = by_module(gradient_norm(found.objective.mean(), parameters, masks))
             measured |= {f"{found.phase.name}/{label}": norm for label, norm in norms.items()}

@@ -55,8 +55,8 @@ class ParameterNorm:
     def __init__(self, options: ParameterNormOptions, context: DiagnosticContext) -> None:
         self.every = options.every
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """``ROLE`` and ``LAYER``."""
-        networks = probe.networks.items()
+        networks = view.networks.items()
         parameters = labelled({role: dict(module.named_parameters()) for role, module in networks})
         return by_module(parameter_norm(parameters))

@@ -84,16 +84,16 @@ class QBias:
         if options.policy == "learned":
             self._explore = not context.spec.discrete or isinstance(context.loss, Soft)
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """``states`` that count, and, where there is one, what :func:`q_bias` gives for them."""
         o = self._options
         played = rollouts.episodes(
-            probe, o.episodes, limit=o.steps, explore=self._explore, gamma=self._gamma
+            view, o.episodes, limit=o.steps, explore=self._explore, gamma=self._gamma
         )
         predicted, returns = [], []
         with closing(played):
             for episode in played:
-                told = self._told(probe, episode.to(probe.device))
+                told = self._told(view, episode.to(view.device))
                 counts = remainder(told.discount) <= o.tail
                 predicted.append(told.predicted[counts])
                 returns.append(discounted_returns(told.reward, told.discount, told.bonus)[counts])
@@ -102,14 +102,14 @@ class QBias:
         return measured | (q_bias(values, torch.cat(returns)) if len(values) else {})
 
     @torch.no_grad()
-    def _told(self, probe: AgentView, episode: TensorDictBase) -> Told:
+    def _told(self, view: AgentView, episode: TensorDictBase) -> Told:
         parts = []
         for part in episode.split(TOGETHER):
-            batch = probe.loss.examine(part).batch
-            values = probe.loss.predict(batch)
+            batch = view.loss.examine(part).batch
+            values = view.loss.predict(batch)
             predicted = values.mean(0) if self._options.critics == "mean" else values.amin(0)
-            soft = isinstance(probe.loss, Soft)
-            bonus = probe.loss.bonus(batch) if soft else torch.zeros_like(predicted)
+            soft = isinstance(view.loss, Soft)
+            bonus = view.loss.bonus(batch) if soft else torch.zeros_like(predicted)
             told = (predicted, batch["reward"], batch["discount"], bonus)
             parts.append([column.flatten() for column in told])
         return Told(*map(torch.cat, zip(*parts, strict=True)))

@@ -20,7 +20,7 @@ NEXT = ("observation", "reward", "done", "terminated")
 
 @torch.no_grad()
 def episodes(
-    probe: AgentView, count: int, *, limit: int, explore: bool, gamma: float
+    view: AgentView, count: int, *, limit: int, explore: bool, gamma: float
 ) -> Generator[TensorDictBase]:
     """``count`` episodes one after another, each ``[T]`` with ``T`` at most ``limit``.
 
@@ -29,7 +29,7 @@ def episodes(
     from torch's global generator. The loss acts, as in evaluation: it is shown no observation
     for its statistics. One environment, because an agent made for one may act in one only.
     """
-    environment = probe.environments.make(1, int(torch.randint(2**31 - 1, ())))
+    environment = view.environments.make(1, int(torch.randint(2**31 - 1, ())))
     try:
         root: TensorDictBase | None = None
         for _ in range(count):
@@ -37,7 +37,7 @@ def episodes(
             taken: list[TensorDictBase] = []
             done = False
             while not done and len(taken) < limit:
-                stepped, root = _step(probe, environment, root, explore)
+                stepped, root = _step(view, environment, root, explore)
                 taken.append(stepped)
                 done = bool(stepped.get("next").get("done"))
             yield _joined(taken, gamma)
@@ -47,11 +47,11 @@ def episodes(
 
 
 def _step(
-    probe: AgentView, environment: EnvBase, root: TensorDictBase, explore: bool
+    view: AgentView, environment: EnvBase, root: TensorDictBase, explore: bool
 ) -> tuple[TensorDictBase, TensorDictBase]:
     """The transition, and the root of the next one: of a new episode where this one is done."""
     observation = root.get("observation")
-    action: Tensor = probe.loss.act(observation.to(probe.device), explore=explore)
+    action: Tensor = view.loss.act(observation.to(view.device), explore=explore)
     # A copy: a loss may answer with a buffer that its next answer overwrites.
     root.set("action", action.to(observation.device, copy=True))
     stepped: tuple[TensorDictBase, TensorDictBase] = environment.step_and_maybe_reset(root)

@@ -83,28 +83,28 @@ class SimplicityBias:
         self.every = options.every
         self._options = options
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """``actor`` and ``critic``, of those that the agent has."""
-        inputs = probe.loss.examine(blank_transition(probe.spec).to(probe.device)).inputs
-        return {role: self._of(probe, role, inputs[role]) for role in ROLES if role in inputs}
+        inputs = view.loss.examine(blank_transition(view.spec).to(view.device)).inputs
+        return {role: self._of(view, role, inputs[role]) for role in ROLES if role in inputs}
 
-    def _of(self, probe: AgentView, role: str, inputs: tuple[Tensor, ...]) -> Tensor:
+    def _of(self, view: AgentView, role: str, inputs: tuple[Tensor, ...]) -> Tensor:
         o, sizes = self._options, [tensor.shape[-1] for tensor in inputs]
         scores = []
-        for network in self._networks(probe, role):
+        for network in self._networks(view, role):
             function = _function(network, sizes)
             scores.append(
                 simplicity_bias(
-                    function, sum(sizes), points=o.points, extent=o.extent, device=probe.device
+                    function, sum(sizes), points=o.points, extent=o.extent, device=view.device
                 )
             )
         return torch.stack(scores).mean()
 
-    def _networks(self, probe: AgentView, role: str) -> Any:
+    def _networks(self, view: AgentView, role: str) -> Any:
         """The network as it is, or new ones, one at a time."""
         if not self._options.inits:
-            return (probe.networks[role],)
-        return (probe.fresh(role) for _ in range(self._options.inits))
+            return (view.networks[role],)
+        return (view.fresh(role) for _ in range(self._options.inits))
 
 
 def _function(network: nn.Module, sizes: list[int]) -> Callable[[Tensor], Tensor]:

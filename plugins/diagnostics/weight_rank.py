@@ -43,12 +43,12 @@ class WeightRank:
         self._options = options
         self._roles = activations.suiting(options.networks, context.networks, NetworkLayout.layers)
 
-    def measure(self, probe: AgentView) -> Measurements:
+    def measure(self, view: AgentView) -> Measurements:
         """By layer, ``critic.members.0.trunk.input``; and their mean by network, ``critic``."""
         measured: dict[str, Any] = {}
         together: dict[str, list[Tensor]] = {}
         for role in self._roles:
-            network = probe.networks[role]
+            network = view.networks[role]
             layout = NetworkLayout(network)
             for path in layout.layers():
                 weight = dense(network, f"{path}.weight".lstrip("."))

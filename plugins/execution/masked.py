@@ -41,7 +41,7 @@ class Masked:
 
     def __init__(self, native: bool = True) -> None:
         self._native = native
-        self._rows: WeakKeyDictionary[CompiledNetwork, nn.Module] = WeakKeyDictionary()
+        self._online: WeakKeyDictionary[CompiledNetwork, nn.Module] = WeakKeyDictionary()
         self._attached: list[tuple[nn.Parameter, Tensor]] = []
         # By identity, since tensors compare by value; _attached keeps the ids from reuse.
         self._masks: dict[int, Tensor] = {}
@@ -91,7 +91,7 @@ class Masked:
         """Put every removed weight back to zero; masks that were changed in place count."""
         self._zero(self._attached)
 
-    def row(self, module: nn.Module) -> CompiledNetwork | None:
+    def online(self, module: nn.Module) -> CompiledNetwork | None:
         """``module`` on one observation at a time, without autograd; follows its masks.
 
         By compiled kernels. None where these were not built (with a warning), without
@@ -100,10 +100,10 @@ class Masked:
         """
         if not self._native:
             return None
-        row = online_network(module, lambda parameter: self._masks.get(id(parameter)))
-        if row is not None:
-            self._rows[row] = module
-        return row
+        network = online_network(module, lambda parameter: self._masks.get(id(parameter)))
+        if network is not None:
+            self._online[network] = module
+        return network
 
     @torch.no_grad()
     def remask(
@@ -144,9 +144,9 @@ class Masked:
             self._factors.pop(key, None)
 
     def rebind(self) -> None:
-        """Let rows read again where the weights are, and which of them live."""
-        for row in self._rows:
-            row.bind()
+        """Let online networks read again where the weights are, and which of them live."""
+        for network in self._online:
+            network.bind()
 
     @property
     def index_bytes(self) -> int:

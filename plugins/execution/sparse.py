@@ -164,9 +164,9 @@ class Sparse:
         """What a network is called that :meth:`attach` gave back."""
         return next(role for role, own in self._networks.items() if own is network)
 
-    def row(self, module: nn.Module) -> CompiledNetwork | None:
-        """See :meth:`Masked.row`; None with bfloat16, which rows do not have."""
-        return None if self._bf16 else self._dense.row(module)
+    def online(self, module: nn.Module) -> CompiledNetwork | None:
+        """See :meth:`Masked.online`; None with bfloat16, which rows do not have."""
+        return None if self._bf16 else self._dense.online(module)
 
     @property
     def index_bytes(self) -> int:

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from core.api import ChangeableAgent
 
 
-def optimizers(subject: ChangeableAgent) -> list[torch.optim.Optimizer]:
+def optimizers(agent: ChangeableAgent) -> list[torch.optim.Optimizer]:
     """Of all phases that have one."""
-    return [optimizer for _, optimizer in subject.phases if optimizer is not None]
+    return [optimizer for _, optimizer in agent.phases if optimizer is not None]
 
 
 @torch.no_grad()
-def forget(subject: ChangeableAgent, parameters: Collection[nn.Parameter]) -> None:
+def forget(agent: ChangeableAgent, parameters: Collection[nn.Parameter]) -> None:
     """Forget all about ``parameters``.
 
     What they share with others, as the weights of one network share the count of steps under
     ``adaptive_obgd``, is kept unless all that share it are among them.
     """
     forgotten = {id(parameter) for parameter in parameters}
-    for optimizer in optimizers(subject):
+    for optimizer in optimizers(agent):
         kept = {
             id(value)
             for parameter, state in optimizer.state.items()
@@ -47,17 +47,17 @@ def forget(subject: ChangeableAgent, parameters: Collection[nn.Parameter]) -> No
 
 
 @torch.no_grad()
-def forget_entries(subject: ChangeableAgent, parameter: nn.Parameter, entries: Tensor) -> None:
+def forget_entries(agent: ChangeableAgent, parameter: nn.Parameter, entries: Tensor) -> None:
     """Forget about the ``entries`` (boolean, of the parameter's shape) of one parameter.
 
     Counts of steps are kept, for they are of the whole parameter.
     """
-    for value in _states(subject, parameter):
+    for value in _states(agent, parameter):
         dims = parameter.dim()
         if isinstance(value, Tensor) and dims and value.shape[-dims:] == parameter.shape:
             value.masked_fill_(entries, 0.0)
 
 
-def _states(subject: ChangeableAgent, parameter: nn.Parameter) -> Iterator[Any]:
-    for optimizer in optimizers(subject):
+def _states(agent: ChangeableAgent, parameter: nn.Parameter) -> Iterator[Any]:
+    for optimizer in optimizers(agent):
         yield from optimizer.state.get(parameter, {}).values()

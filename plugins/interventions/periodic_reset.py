@@ -44,35 +44,35 @@ class PeriodicReset:
     def due(self, last: int, frame: int) -> bool:
         return is_due(self._options, last, frame)
 
-    def intervene(self, subject: ChangeableAgent) -> Mapping[str, float]:
+    def intervene(self, agent: ChangeableAgent) -> Mapping[str, float]:
         """``parameters``: living weights that were put back, those of targets left out."""
         changed: list[nn.Parameter] = []
         count = 0
         for name in self._chosen:
             if name in self._others:
-                module: nn.Module = getattr(subject.loss, name)
+                module: nn.Module = getattr(agent.loss, name)
                 load_entries(module, self._others[name])
                 changed += module.parameters()
                 count += sum(parameter.numel() for parameter in module.parameters())
             else:
-                names = self._reset(subject, name)
-                network = subject.networks[name]
+                names = self._reset(agent, name)
+                network = agent.networks[name]
                 changed += [p for key, p in network.named_parameters() if key in names]
-                count += count_living(network, subject.masks.get(name, {}), names)
+                count += count_living(network, agent.masks.get(name, {}), names)
         if self._options.optimizer:
-            forget(subject, changed)
-        subject.reapply()
+            forget(agent, changed)
+        agent.reapply()
         return {"parameters": float(count)}
 
-    def _reset(self, subject: ChangeableAgent, role: str) -> set[str]:
+    def _reset(self, agent: ChangeableAgent, role: str) -> set[str]:
         """Put a network, or its last layers, back; the names of what was."""
-        fresh = subject.fresh(role)
+        fresh = agent.fresh(role)
         last = self._options.last
         names = set(fresh.state_dict()) if last is None else last_layers(fresh, last)
         entries = {name: value for name, value in fresh.state_dict().items() if name in names}
-        load_entries(subject.networks[role], entries)
-        if role in subject.loss.targets:
-            load_entries(subject.loss.targets[role], entries)
+        load_entries(agent.networks[role], entries)
+        if role in agent.loss.targets:
+            load_entries(agent.loss.targets[role], entries)
         return names
 
 

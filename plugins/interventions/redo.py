@@ -68,23 +68,23 @@ class ReDo:
         return is_due(self._options, last, frame)
 
     @torch.no_grad()
-    def intervene(self, subject: ChangeableAgent) -> Mapping[str, float]:
+    def intervene(self, agent: ChangeableAgent) -> Mapping[str, float]:
         """By role: how many units were recycled, ``units/ROLE``, and which ``share/ROLE``."""
-        found = self._dormant(subject)
+        found = self._dormant(agent)
         recycled = [(layer, units) for layer, units in found if units.any()]
         roles = dict.fromkeys(layer.role for layer, _ in recycled)
-        fresh = {role: subject.fresh(role) for role in roles}
+        fresh = {role: agent.fresh(role) for role in roles}
         for layer, units in recycled:
-            _redraw(subject, layer, units, fresh[layer.role])
+            _redraw(agent, layer, units, fresh[layer.role])
         # Last, so that it also holds for a weight between two recycled units.
         for layer, units in recycled:
-            _silence(subject, layer, units)
-        subject.reapply()
+            _silence(agent, layer, units)
+        agent.reapply()
         return _counts(found)
 
-    def _dormant(self, subject: ChangeableAgent) -> list[tuple[HiddenLayer, Tensor]]:
+    def _dormant(self, agent: ChangeableAgent) -> list[tuple[HiddenLayer, Tensor]]:
         """Every layer, with flags of its dormant units."""
-        inputs = subject.batch(self._options.batch).inputs
+        inputs = agent.batch(self._options.batch).inputs
         activity: dict[Any, Tensor] = {}
         for role in dict.fromkeys(layer.role for layer in self._layers):
             outputs = [layer.output for layer in self._layers if layer.role == role]
@@ -114,9 +114,9 @@ def _trace(context: DiagnosticContext) -> dict[str, Wiring]:
     return wirings
 
 
-def _redraw(subject: ChangeableAgent, layer: HiddenLayer, units: Tensor, fresh: nn.Module) -> None:
+def _redraw(agent: ChangeableAgent, layer: HiddenLayer, units: Tensor, fresh: nn.Module) -> None:
     """Take what leads into the flagged ``units`` from the network ``fresh``."""
-    network = subject.networks[layer.role]
+    network = agent.networks[layer.role]
     for path in (layer.path, *layer.norms):
         new = dict(fresh.get_submodule(path).named_parameters())
         for name, parameter in network.get_submodule(path).named_parameters():
@@ -124,19 +124,19 @@ def _redraw(subject: ChangeableAgent, layer: HiddenLayer, units: Tensor, fresh: 
             entries = _along(units, 0, network, label)
             drawn = stored(network, label, new[name])
             parameter.copy_(torch.where(entries, drawn, parameter))
-            forget_entries(subject, parameter, entries)
+            forget_entries(agent, parameter, entries)
 
 
-def _silence(subject: ChangeableAgent, layer: HiddenLayer, units: Tensor) -> None:
+def _silence(agent: ChangeableAgent, layer: HiddenLayer, units: Tensor) -> None:
     """Set the outgoing weights of the flagged ``units`` to zero."""
-    targets = subject.loss.targets
+    targets = agent.loss.targets
     for reader in layer.readers:
-        network, label = subject.networks[reader.role], f"{reader.path}.weight"
+        network, label = agent.networks[reader.role], f"{reader.path}.weight"
         weight = network.get_parameter(label)
         flags = reader.inputs(units, dense_shape(network, label)[1])
         entries = _along(flags, 1, network, label)
         weight.masked_fill_(entries, 0.0)
-        forget_entries(subject, weight, entries)
+        forget_entries(agent, weight, entries)
         if reader.role != layer.role and reader.role in targets and layer.role not in targets:
             targets[reader.role].get_parameter(label).masked_fill_(entries, 0.0)
 

@@ -49,18 +49,18 @@ class ShrinkAndPerturb:
     def due(self, last: int, frame: int) -> bool:
         return is_due(self._options, last, frame)
 
-    def intervene(self, subject: ChangeableAgent) -> Mapping[str, float]:
+    def intervene(self, agent: ChangeableAgent) -> Mapping[str, float]:
         """``parameters``: living weights that were changed, those of targets left out."""
         options, count = self._options, 0
         for role in self._chosen:
-            network, fresh = subject.networks[role], subject.fresh(role)
+            network, fresh = agent.networks[role], agent.fresh(role)
             shrink_and_perturb(network, fresh, options.shrink, options.perturb)
-            if role in subject.loss.targets:
-                target = subject.loss.targets[role]
+            if role in agent.loss.targets:
+                target = agent.loss.targets[role]
                 shrink_and_perturb(target, fresh, options.shrink, options.perturb)
             names = {name for name, _ in network.named_parameters()}
-            count += count_living(network, subject.masks.get(role, {}), names)
+            count += count_living(network, agent.masks.get(role, {}), names)
             if options.optimizer:
-                forget(subject, list(network.parameters()))
-        subject.reapply()
+                forget(agent, list(network.parameters()))
+        agent.reapply()
         return {"parameters": float(count)}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class RowOptimizer(Protocol):
     """What a fused update needs of an optimizer."""
 
-    def row_step(
+    def online_step(
         self,
         network: OnlineNetwork,
         gradient: Tensor,
@@ -31,14 +31,14 @@ def named(report: Mapping[str, float], phase: str) -> Scalars:
     return {f"{name}/{phase}": value for name, value in report.items()}
 
 
-def rows(
+def online_networks(
     modules: Sequence[nn.Module],
-    row: Callable[[nn.Module], OnlineNetwork | None],
+    online: Callable[[nn.Module], OnlineNetwork | None],
     optimizers: Mapping[str, Any],
     count: int,
 ) -> list[OnlineNetwork] | None:
     """The modules' kernels, or None unless a fused update can have all that it needs."""
-    if count != 1 or not all(hasattr(o, "row_step") for o in optimizers.values()):
+    if count != 1 or not all(hasattr(o, "online_step") for o in optimizers.values()):
         return None
-    found = [network for network in map(row, modules) if network is not None]
+    found = [network for network in map(online, modules) if network is not None]
     return found if len(found) == len(modules) else None

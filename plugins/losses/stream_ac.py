@@ -108,14 +108,16 @@ class StreamAC(LossModule):
 
     def fuse(
         self,
-        row: Callable[[nn.Module], OnlineNetwork | None],
+        online: Callable[[nn.Module], OnlineNetwork | None],
         optimizers: Mapping[str, Any],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """See :meth:`core.api.Fusable.fuse`: for one environment, where kernels apply."""
-        rows = fused.rows((self.actor, self.critic), row, optimizers, self.environments)
-        if rows is None:
+        found = fused.online_networks(
+            (self.actor, self.critic), online, optimizers, self.environments
+        )
+        if found is None:
             return None
-        actor, critic = rows
+        actor, critic = found
         self._fused = FusedActorCritic(self.options, self.stream, actor, critic, optimizers)
         return self._fused
 

@@ -1,8 +1,8 @@
 """Stream AC(lambda) for one environment on a CPU, without autograd.
 
 At batch size one, an operation of PyTorch costs more than the arithmetic in it. Here the
-networks are kernels for one row, the few numbers between them NumPy arrays and floats, and the
-gradients of the objectives by the networks' outputs are written out.
+networks are kernels for one observation, the few numbers between them NumPy arrays and floats,
+and the gradients of the objectives by the networks' outputs are written out.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FusedActorCritic:
 
     def act(self, observation: Tensor) -> Tensor:
         """A sample of the policy: ``[1, D] -> [1, A]``."""
-        mean, std = self._policy(self.inputs.row(observation))
+        mean, std = self._policy(self.inputs.single(observation))
         z = noise.standard_normal(self._like).numpy()
         return torch.from_numpy(mean + std * z)
 
@@ -100,5 +100,7 @@ class FusedActorCritic:
         delta: float,
         transition: Transition,
     ) -> Scalars:
-        report = self.optimizers[phase].row_step(network, gradient, delta, reset=transition.ended)
+        report = self.optimizers[phase].online_step(
+            network, gradient, delta, reset=transition.ended
+        )
         return named(report, phase)

@@ -80,7 +80,7 @@ class StreamInputs:
         """What the networks take, by the statistics as they are."""
         return observation if self.normaliser is None else self.normaliser(observation)
 
-    def row(self, observation: Tensor) -> Tensor:
+    def single(self, observation: Tensor) -> Tensor:
         """:meth:`normalised` of one observation on a CPU, ``[1, D] -> [D]``.
 
         An observation is asked for three times (learned towards, acted on, learned from) while
@@ -127,8 +127,8 @@ class StreamInputs:
         return AnalysisBatch(raw, prepared, dict.fromkeys(self._networks, (observation,)))
 
     def _prepared(self, batch: TensorDictBase, observation: Tensor, following: Tensor) -> Batch:
-        after = batch["next"]
-        reward, discount, ended = (after[key].squeeze(1) for key in ("reward", "discount", "done"))
+        keys = ("reward", "discount", "done")
+        reward, discount, ended = (batch["next", key].squeeze(1) for key in keys)
         if self.truncation_ends:
             discount = self.gamma * ended.logical_not().to(reward.dtype)
         return {
@@ -152,9 +152,9 @@ class StreamInputs:
         if self.scaler is not None:
             divisor = scale["train/reward_scale"] = self.scaler.fold_one(reward, ended)
             reward /= divisor
-        observation = self.row(now["observation"])
+        observation = self.single(now["observation"])
         self._fold(after["observation"])
-        following = self.row(after["observation"])
+        following = self.single(after["observation"])
         return Transition(observation, following, now["action"], reward, discount, ended, scale)
 
 

@@ -107,14 +107,14 @@ class StreamQ(LossModule):
 
     def fuse(
         self,
-        row: Callable[[nn.Module], OnlineNetwork | None],
+        online: Callable[[nn.Module], OnlineNetwork | None],
         optimizers: Mapping[str, Any],
     ) -> Callable[[TensorDictBase], Scalars] | None:
         """See :meth:`core.api.Fusable.fuse`: for one environment, where kernels apply."""
-        rows = fused.rows((self.critic,), row, optimizers, self.environments)
-        if rows is None:
+        found = fused.online_networks((self.critic,), online, optimizers, self.environments)
+        if found is None:
             return None
-        (critic,) = rows
+        (critic,) = found
         self._fused = FusedQ(self.options, self.stream, critic, optimizers["critic"], self.epsilon)
         return self._fused
 

@@ -40,7 +40,7 @@ class FusedQ:
 
     def greedy(self, observation: Tensor) -> Tensor:
         """The greedy choice: ``[1, D] -> [1]``."""
-        return self.critic.forward(self.inputs.row(observation)).argmax(0, keepdim=True)
+        return self.critic.forward(self.inputs.single(observation)).argmax(0, keepdim=True)
 
     def __call__(self, batch: TensorDictBase) -> Scalars:
         """Learn from one transition; the metrics of the phase, on the host."""
@@ -48,7 +48,7 @@ class FusedQ:
         action = int(transition.action)
         delta, value, greedy = self._td_error(transition, action)
         flags = cut_trace(self.options.exploratory_cut, transition.ended, action != greedy)
-        report = self.optimizer.row_step(self.critic, self._objective(action), delta, **flags)
+        report = self.optimizer.online_step(self.critic, self._objective(action), delta, **flags)
         metrics = {"train/td_error": abs(delta), "train/q": value, **transition.scale}
         metrics |= {"train/epsilon": self.epsilon.item(), **named(report, "critic")}
         if self.options.overshoot_check:

@@ -145,7 +145,7 @@ class ObGD(torch.optim.Optimizer):
         self.report = {"trace_norm": norms.mean(), "step_size": size, "bound_active": active}
 
     @torch.no_grad()
-    def row_step(
+    def online_step(
         self,
         network: OnlineNetwork,
         gradient: Tensor,
@@ -169,7 +169,7 @@ class ObGD(torch.optim.Optimizer):
         """
         group = self.param_groups[0]
         if group["environments"] != 1:
-            raise ValueError(f"row_step is for one environment, not {group['environments']}")
+            raise ValueError(f"online_step is for one environment, not {group['environments']}")
         trace = self._trace.view(-1)
         _empty(trace, cut)
         norm = network.accumulate(gradient, trace, group["gamma"] * group["lamda"])

@@ -15,8 +15,10 @@ Importing this package imports neither torch nor pytest; a suite is imported whe
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from plugins.testing.suites import NAMES
+from plugins.testing.suites import SUITES as SUITES
 
 if TYPE_CHECKING:
     from plugins.testing.checking import Checked as Checked
@@ -38,47 +40,13 @@ if TYPE_CHECKING:
     from plugins.testing.suites.networks import NetworkSuite as NetworkSuite
     from plugins.testing.suites.optimizers import OptimizerSuite as OptimizerSuite
 
-_BY_KIND = {
-    "networks": "NetworkSuite",
-    "masks": "MaskSuite",
-    "losses": "LossSuite",
-    "optimizers": "OptimizerSuite",
-    "data": "DataSuite",
-    "environments": "EnvironmentSuite",
-    "execution": "ExecutionSuite",
-    "diagnostics": "DiagnosticSuite",
-    "interventions": "InterventionSuite",
-    "figures": "FigureSuite",
-    "commands": "CommandSuite",
-    "loggers": "LoggerSuite",
-}
-"""The suite of each kind, in the module of the kind's name."""
-
 _MODULES = {
-    **{name: f"suites.{kind}" for kind, name in _BY_KIND.items()},
+    **{name: f"suites.{kind}" for kind, name in NAMES.items()},
     "ComponentSuite": "suites.component",
     **dict.fromkeys(
         ("Checked", "check_component", "checks", "run_checks", "suite_for"), "checking"
     ),
 }
-
-
-class _Suites(Mapping[str, "type[ComponentSuite]"]):
-    """The suite of each kind of component; imported when it is looked up."""
-
-    def __getitem__(self, kind: str) -> type[ComponentSuite]:
-        suite: type[ComponentSuite] = __getattr__(_BY_KIND[kind])
-        return suite
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_BY_KIND)
-
-    def __len__(self) -> int:
-        return len(_BY_KIND)
-
-
-SUITES: Mapping[str, type[ComponentSuite]] = _Suites()
-"""By kind, as in :data:`core.api.hookspecs.KINDS`."""
 
 
 def __getattr__(name: str) -> Any:

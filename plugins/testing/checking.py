@@ -11,6 +11,7 @@ from unittest import SkipTest
 
 from core.api.errors import UserError
 from core.api.hookspecs import KINDS
+from plugins.testing.suites import SUITES
 from plugins.testing.suites.component import ComponentSuite
 
 
@@ -41,8 +42,6 @@ def suite_for(
         plugin: See :attr:`ComponentSuite.plugin`.
         attributes: Other class attributes of the suite, such as ``capabilities``.
     """
-    from plugins.testing import SUITES
-
     if kind not in SUITES:
         raise UserError(f"there is no kind '{kind}'; choose from: {', '.join(KINDS)}")
     given = {"component": name, "options": dict(options or {}), "plugin": plugin, **attributes}

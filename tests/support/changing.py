@@ -12,8 +12,8 @@ from core.api.layers import dense
 from core.training.mask_updates import MaskUpdates
 from plugins.masks import register_masks
 from tests.support.intervened import make_agent, transitions
-from tests.support.probes import make_probe
 from tests.support.twins import BACKENDS
+from tests.support.views import make_view
 
 torch.set_num_threads(1)
 COMPONENTS = {component.name: component for component in register_masks()}
@@ -38,14 +38,14 @@ def agent_with(kind, backend, chosen, **wiring):
     return agent
 
 
-def probe_of(agent, frame):
-    return make_probe(agent, transitions(agent.spec, 64, seed=9), frame=frame)
+def view_of(agent, frame):
+    return make_view(agent, transitions(agent.spec, 64, seed=9), frame=frame)
 
 
 def change(agent, frame):
     """As the loop does before an update at this frame; what is logged of each network."""
     updates = agent.mask_updates
-    reports = updates.change(updates.due(frame), probe_of(agent, frame))
+    reports = updates.change(updates.due(frame), view_of(agent, frame))
     return {key: value for report in reports for key, value in report.items()}
 
 

@@ -41,7 +41,7 @@ STREAMED = {"stream_ac": StreamACOptions(), "stream_q": StreamQOptions()}
 EVERY = [*REPLAYED, *STREAMED]
 
 
-def probe_of(learner, spec, batch=None, environments=None):
+def view_of(learner, spec, batch=None, environments=None):
     """What diagnostics see of an agent, on one batch."""
     loss = learner.loss
     networks = {

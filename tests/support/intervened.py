@@ -45,7 +45,7 @@ from tests.support.agents import (
     make_batch,
     make_execution,
 )
-from tests.support.probes import make_probe
+from tests.support.views import make_view
 
 torch.set_num_threads(1)
 SIMBA = SimbaOptions(actor=SimbaSize(8, 1), critic=SimbaSize(12, 2))
@@ -165,15 +165,15 @@ def train(agent: Agent, updates: int, seed: int = 0, count: int = 1) -> None:
         agent.learner.update(batch)
 
 
-def probe(agent: Agent, size: int = 64) -> CurrentAgent:
-    return make_probe(agent, transitions(agent.spec, size, seed=9))
+def view(agent: Agent, size: int = 64) -> CurrentAgent:
+    return make_view(agent, transitions(agent.spec, size, seed=9))
 
 
 def intervene(agent: Agent, step: Any, seed: int = 5) -> dict[str, float]:
     """As core does: between updates, with generators of its own."""
     state = torch.get_rng_state()
     torch.manual_seed(seed)
-    report = dict(step.intervene(probe(agent)))
+    report = dict(step.intervene(view(agent)))
     torch.set_rng_state(state)
     return report
 

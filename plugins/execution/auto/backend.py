@@ -158,9 +158,9 @@ class Auto:
         """Put every removed weight that is held dense back to zero."""
         self._backend.reapply()
 
-    def row(self, module: nn.Module) -> OnlineNetwork | None:
-        """See :meth:`core.api.Execution.row`."""
-        return self._backend.row(module)
+    def online(self, module: nn.Module) -> OnlineNetwork | None:
+        """See :meth:`core.api.Execution.online`."""
+        return self._backend.online(module)
 
     def report(self) -> Mapping[str, Any]:
         """What it chose for every masked parameter, why, and what that hung on."""

@@ -73,7 +73,7 @@ class Setting:
     batch: int
     """Rows of a batch."""
     online: bool = True
-    """A batch of one runs without autograd (:meth:`core.api.Execution.row`)."""
+    """A batch of one runs without autograd (:meth:`core.api.Execution.online`)."""
     device: str = "cpu"
     missing: str | None = None
     """What is wrong with the compiled kernels; None: they can be used."""

@@ -189,7 +189,7 @@ class TinyRun:
         count = self.config.count if self.streaming else BATCH
         return transitions(self.spec, count, step, self.gamma**self.loss.returns.n_step)
 
-    def probe(self) -> CurrentAgent:
+    def view(self) -> CurrentAgent:
         """The agent as mask schemes, diagnostics and interventions see it."""
         data: Any = object() if self.streaming else _Held(self.spec)
         return CurrentAgent(self.agent, data, self.recent, None, self.frame, SEED)  # type: ignore[arg-type]
@@ -207,7 +207,7 @@ class TinyRun:
             self.done += 1
             due = self.mask_updates.due(self.frame)
             if due:
-                list(self.mask_updates.change(due, self.probe()))
+                list(self.mask_updates.change(due, self.view()))
             self.agent.learner.update(learned)
 
     def _collect(self, learned: TensorDictBase) -> None:

@@ -35,13 +35,16 @@ STEPS = 80
 """Agent steps that an agent has lived when it is looked at."""
 _COMMON: dict[str, Any] = {
     "device": "cpu",
+    "seed": 0,
+    "mask_seed": 0,
     "environment": {"name": "toy_states", "limit": 12},
     "masks": [{"name": "erdos_renyi", "target": "all", "sparsity": 0.5}],
 }
 _REPLAY = {"name": "replay", "capacity": 500, "batch_size": 16, "learning_starts": 70}
+_STREAM = {"name": "stream_mlp", "width": 12, "sparse_init": {"sparsity": 0.3}}
 AGENTS: dict[str, dict[str, Any]] = {
     "replay": {**PRESETS["replay"], **_COMMON, "data": _REPLAY},
-    "streaming": {**PRESETS["streaming"], **_COMMON},
+    "streaming": {**PRESETS["streaming"], **_COMMON, "network": _STREAM},
 }
 """What a suite tries a component with: an agent that learns from replay, one that streams."""
 _SHORT: dict[str, Any] = {

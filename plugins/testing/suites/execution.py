@@ -20,7 +20,7 @@ from plugins.testing.harness.agents import TinyRun, apart, slots, weights
 from plugins.testing.harness.snapshots import differences, flat, named
 from plugins.testing.suites.component import ComponentSuite
 
-STEPS = 20
+STEPS = 10
 
 
 class ExecutionSuite(ComponentSuite):
@@ -34,7 +34,7 @@ class ExecutionSuite(ComponentSuite):
     tolerance: ClassVar[float] = 1e-5
     """Of outputs and gradients, relative to the largest."""
     drift: ClassVar[float] = 1e-3
-    """Of weights after 20 updates, relative to the largest of a parameter."""
+    """Of weights after 10 updates, relative to the largest of a parameter."""
 
     def context(self) -> ExecutionContext:
         return ExecutionContext(torch.device("cpu"), batch_size=agents.BATCH)
@@ -181,7 +181,7 @@ class ExecutionSuite(ComponentSuite):
     def test_state_goes_to_masked_and_back_bit_for_bit(self) -> None:
         for mode in agents.PRESETS:
             first, second, third = (self.start(mode, masked=m) for m in (False, True, False))
-            first.advance(STEPS)
+            first.advance(3)
             state = first.state_dict()
             second.load_state_dict(copy.deepcopy(state))
             third.load_state_dict(copy.deepcopy(second.state_dict()))

@@ -313,7 +313,7 @@ def _changes(run: TinyRun) -> dict[str, PackedMasks]:
             continue
         run.done = first // run.stride
         parameters = dict(run.agent.parts.modules[role].named_parameters())
-        before, view = flat(parameters), _View(View(role, scheme, run.probe()))
+        before, view = flat(parameters), _View(View(role, scheme, run.view()))
         seed_everything(3)
         state = random_state()
         masks: dict[str, Any] = dict(scheme.change(view))

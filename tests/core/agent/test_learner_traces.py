@@ -114,7 +114,7 @@ def test_a_fused_update_replaces_the_phases_and_its_numbers_are_logged():
     loss = Fused(lambda batch: {"train/td_error": next(values), "train/value": 0.0})
     learner = Learner(loss, make, make_execution(), CPU)
     learner.fuse()
-    assert loss.asked == (learner.execution.row, ["critic"])
+    assert loss.asked == (learner.execution.online, ["critic"])
     learner.update(TensorDict({}))
     learner.update(TensorDict({}))
     assert learner.means.take() == {"train/td_error": 2.5, "train/value": 0.0}

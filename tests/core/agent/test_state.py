@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from core.agent.masks import PackedMasks
 from core.agent.state import agent_state, copies, dense_weights, restore_agent
 from core.api import NetworkContext
 from core.api.errors import UserError
@@ -212,33 +211,8 @@ def test_nothing_is_saved_that_no_tensor_shows() -> None:
     assert checkpoint.trimmed(shared)["a"].data_ptr() == whole.data_ptr()
 
 
-@pytest.mark.parametrize("backend", ["masked", "sparse"])
-def test_checkpoints_from_before_compact_weights_are_read(backend: str, tmp_path: Any) -> None:
-    agent = agent_of("sac", "masked")
-    train(agent, 2)
-    state = agent_state(agent)
-    old = {
-        "format": 2,
-        "learner": state["learner"],
-        "masks": {
-            "seed": state["masks"]["seed"],
-            "masks": {
-                role: dict(PackedMasks.restored(masks).items())
-                for role, masks in state["masks"]["masks"].items()
-            },
-        },
-    }
-    (tmp_path / "checkpoint").mkdir()
-    torch.save(checkpoint.pack(old), tmp_path / "checkpoint" / "state.pt")
-    read = checkpoint.read(tmp_path)
-    assert same(dense_weights(read), state["learner"]["loss"])
-    fresh = agent_of("sac", backend, seed=1)
-    restore_agent(fresh, read)
-    assert same(dense(fresh), dense(agent))
-
-
 def test_an_unknown_format_is_refused_in_one_message(tmp_path: Any) -> None:
     (tmp_path / "checkpoint").mkdir()
     torch.save({"format": 1}, tmp_path / "checkpoint" / "state.pt")
-    with pytest.raises(UserError, match="format 1, this version reads 2 and 3"):
+    with pytest.raises(UserError, match="format 1, this version reads 4"):
         checkpoint.read(tmp_path)

@@ -291,9 +291,9 @@ def test_all_leaves_out_what_does_not_suit(
 
 def test_a_changed_encoder_is_seen_by_the_next_intervention() -> None:
     from tests.support.agents import DRQ, DRQ_DDPG
-    from tests.support.probes import make_agent, make_probe
+    from tests.support.views import make_agent, make_view
 
-    probe = make_probe(make_agent(DRQ_DDPG, DRQ))
+    probe = make_view(make_agent(DRQ_DDPG, DRQ))
     before = probe.batch(BatchOptions(size=4)).batch["features"]
     assert probe.batch(BatchOptions(size=4)).batch["features"] is before
     with torch.no_grad():

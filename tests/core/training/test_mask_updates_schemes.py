@@ -11,10 +11,10 @@ from core.agent.masks import PackedMasks
 from core.agent.state import agent_state, restore_agent
 from core.api import BatchOptions
 from core.training.mask_updates import MaskUpdates, View
-from tests.support.changing import agent_with, change, masks_of, probe_of, scheme
+from tests.support.changing import agent_with, change, masks_of, scheme, view_of
 from tests.support.intervened import make_agent, train
-from tests.support.probes import make_probe
 from tests.support.twins import BACKENDS, same
+from tests.support.views import make_view
 
 
 def test_a_network_is_asked_about_what_the_networks_before_it_became():
@@ -22,9 +22,9 @@ def test_a_network_is_asked_about_what_the_networks_before_it_became():
     agent = agent_with("drq", "masked", scheme("rigl"))
     train(agent, 3)
     frame = 200
-    probe = probe_of(agent, frame)
+    probe = view_of(agent, frame)
     list(agent.mask_updates.change(["encoder"], probe))
-    fresh = probe_of(agent, frame)
+    fresh = view_of(agent, frame)
     options = BatchOptions(size=32)
     assert torch.equal(
         probe.batch(options).batch["features"], fresh.batch(options).batch["features"]
@@ -65,7 +65,7 @@ def test_each_network_has_its_own_clock():
     agent = agent_with("sac", "masked", scheme("rigl"))
     agent.mask_updates = MaskUpdates({"actor": scheme("set"), "critic": scheme("rigl")}, seed=1)
     before = masks_of(agent)
-    probe = make_probe(agent, data=Unready(), frame=100)
+    probe = make_view(agent, data=Unready(), frame=100)
     reports = list(agent.mask_updates.change(agent.mask_updates.due(100), probe))
     assert [list(report) for report in reports] == [
         [f"mask/{label}/actor" for label in ("density", "grown", "dropped")]
@@ -169,9 +169,9 @@ def test_what_a_scheme_sees():
             assert not view.weight(name).requires_grad
     drawn = {view.role: torch.rand(4, generator=view.generator) for view in seen}
     assert not torch.equal(drawn["actor"], drawn["critic"])
-    again = View("actor", agent.mask_updates.schemes["actor"], probe_of(agent, 40))
+    again = View("actor", agent.mask_updates.schemes["actor"], view_of(agent, 40))
     assert torch.equal(torch.rand(4, generator=again.generator), drawn["actor"])
-    later = View("actor", agent.mask_updates.schemes["actor"], probe_of(agent, 41))
+    later = View("actor", agent.mask_updates.schemes["actor"], view_of(agent, 41))
     assert not torch.equal(torch.rand(4, generator=later.generator), drawn["actor"])
 
 

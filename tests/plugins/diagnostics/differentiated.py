@@ -14,7 +14,7 @@ from plugins.networks.options import SparseInit, StreamCnnOptions, StreamMlpOpti
 from plugins.optimizers.options import AdamWOptions, ObGDOptions
 from tests.support.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
 from tests.support.intervened import make_agent
-from tests.support.probes import make_probe
+from tests.support.views import make_view
 
 torch.set_num_threads(1)
 GAMES = EnvironmentSpec((2, 20, 20), 3, pixels=True, frame_stack=2, discrete=True)
@@ -37,7 +37,7 @@ BATCH = BatchOptions(size=ROWS)
 
 
 def make(kind, sparsity=0.5):
-    """An agent whose update moves nothing (streaming: is never made), its probe and batch."""
+    """An agent whose update moves nothing (streaming: is never made), its view and batch."""
     loss, *_, spec = recipe = KINDS[kind]
     still = (
         ("obgd", ObGDOptions()) if loss.startswith("stream") else ("adamw", AdamWOptions(lr=0.0))
@@ -48,14 +48,14 @@ def make(kind, sparsity=0.5):
     batch["next", "done"] = batch["next", "terminated"] = batch["next", "discount"] == 0
     if spec.discrete:
         batch["action"] = torch.arange(ROWS) % spec.action
-    return agent, make_probe(agent, batch), batch
+    return agent, make_view(agent, batch), batch
 
 
-def diagnostic(name, probe, **options):
+def diagnostic(name, view, **options):
     (component,) = [c for c in register_diagnostics() if c.name == name]
     if name != "parameter_norm":
         options = {"batch": BATCH, **options}
-    context = DiagnosticContext(probe.spec, probe.loss, probe.networks, 0.99)
+    context = DiagnosticContext(view.spec, view.loss, view.networks, 0.99)
     return component.build(component.options(**options), context)
 
 

@@ -15,7 +15,7 @@ from plugins.diagnostics import register_diagnostics
 from plugins.diagnostics.churn import churn, greedy_churn, relative_churn
 from plugins.diagnostics.options import ChurnOptions
 from tests.support.agents import make_batch
-from tests.support.inspected import EVERY, lived, probe_of, stream_batch, transitions
+from tests.support.inspected import EVERY, lived, stream_batch, transitions, view_of
 from tests.support.streaming_oracle import World
 
 torch.set_num_threads(1)
@@ -86,19 +86,19 @@ def through(networks, examined):
 @pytest.mark.parametrize("name", EVERY)
 def test_one_update_moves_what_the_diagnostic_says(name):
     learner, spec = lived(name)
-    probe = probe_of(learner, spec, transitions(spec))
-    examined = probe.batch(HELD.batch)
+    view = view_of(learner, spec, transitions(spec))
+    examined = view.batch(HELD.batch)
     diagnostic = make()
     assert isinstance(diagnostic, Bracketing)
-    old = deepcopy(probe.networks)
+    old = deepcopy(view.networks)
     drawn = torch.get_rng_state()
-    diagnostic.before_update(probe)
+    diagnostic.before_update(view)
     assert torch.equal(torch.get_rng_state(), drawn)
     update(learner, spec, name)
     state = deepcopy(learner.loss.state_dict())
-    found = {key: float(value) for key, value in diagnostic.measure(probe).items()}
+    found = {key: float(value) for key, value in diagnostic.measure(view).items()}
     (values, policy), (new_values, new_policy) = (
-        through(networks, examined) for networks in (old, probe.networks)
+        through(networks, examined) for networks in (old, view.networks)
     )
     if policy is None:
         taken = transitions(spec)["action"].numpy()
@@ -123,15 +123,15 @@ def test_one_update_moves_what_the_diagnostic_says(name):
 @pytest.mark.parametrize("name", ["stream_ac", "stream_q"])
 def test_statistics_that_move_count_for_nothing(name):
     learner, spec = lived(name)
-    probe = probe_of(learner, spec, transitions(spec))
+    view = view_of(learner, spec, transitions(spec))
     diagnostic = make()
-    diagnostic.before_update(probe)
+    diagnostic.before_update(view)
     learner.loss.observe(50 * torch.ones(2, *spec.observation), torch.ones(2) > 0)
     learner.loss.prepare(stream_batch(World(2, 12, seed=9), 4, spec))
-    examined = probe.batch(HELD.batch)
+    examined = view.batch(HELD.batch)
     before = diagnostic._held[0]
     assert not torch.equal(examined.batch["observation"], before.batch["observation"])
-    assert {key: float(value) for key, value in diagnostic.measure(probe).items()} == dict.fromkeys(
+    assert {key: float(value) for key, value in diagnostic.measure(view).items()} == dict.fromkeys(
         ("value", "value_relative", "policy", "policy_relative")
         if name == "stream_ac"
         else ("value", "value_relative", "policy"),
@@ -141,30 +141,30 @@ def test_statistics_that_move_count_for_nothing(name):
 
 def test_greedy_actions_that_change_are_counted():
     learner, spec = lived("stream_q")
-    probe = probe_of(learner, spec, transitions(spec))
-    scores = probe.networks["critic"](*probe.batch(HELD.batch).inputs["critic"])[0].detach()
+    view = view_of(learner, spec, transitions(spec))
+    scores = view.networks["critic"](*view.batch(HELD.batch).inputs["critic"])[0].detach()
     seldom = scores.argmax(-1).bincount(minlength=3).argmin()
     gaps = scores.amax(-1) - scores[:, seldom]
     bonus = gaps.sort().values[4:6].mean()
     diagnostic = make()
-    diagnostic.before_update(probe)
+    diagnostic.before_update(view)
     with torch.no_grad():
         learner.loss.critic.members[0].head.bias[seldom] += bonus
     changed = ((gaps > 0) & (gaps < bonus)).double().mean().item()
     assert 0 < changed < 1
-    assert float(diagnostic.measure(probe)["policy"]) == changed
+    assert float(diagnostic.measure(view)["policy"]) == changed
 
 
 def test_nothing_is_measured_without_an_update():
     learner, spec = lived("ddpg")
-    probe = probe_of(learner, spec, transitions(spec))
+    view = view_of(learner, spec, transitions(spec))
     diagnostic = make()
-    assert diagnostic.measure(probe) == {}
-    diagnostic.before_update(probe)
-    assert set(diagnostic.measure(probe)) == {
+    assert diagnostic.measure(view) == {}
+    diagnostic.before_update(view)
+    assert set(diagnostic.measure(view)) == {
         "value",
         "value_relative",
         "policy",
         "policy_relative",
     }
-    assert diagnostic.measure(probe) == {}
+    assert diagnostic.measure(view) == {}

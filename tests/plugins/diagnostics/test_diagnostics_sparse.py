@@ -17,8 +17,8 @@ from plugins.execution.linear.sparse_linear import SparseLinear
 from plugins.networks.options import SimbaOptions, SimbaSize
 from tests.plugins.diagnostics.corridor import Corridor
 from tests.support.intervened import KINDS, train, transitions
-from tests.support.probes import make_probe
 from tests.support.twins import agent_of, twins
+from tests.support.views import make_view
 
 COMPONENTS = {component.name: component for component in register_diagnostics()}
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -28,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def probe_of(agent: Agent) -> CurrentAgent:
+def view_of(agent: Agent) -> CurrentAgent:
     spec = agent.spec
 
     class Noise(Corridor):
@@ -39,7 +39,7 @@ def probe_of(agent: Agent) -> CurrentAgent:
 
     batch = transitions(spec, 256, seed=9)
     environments = Noise((9, "terminated"), (7, "terminated"), (1, ""))
-    return make_probe(agent, batch, environments=environments)
+    return make_view(agent, batch, environments=environments)
 
 
 def measured(agent: Agent, name: str, **options: Any) -> dict[str, Any] | str:
@@ -51,12 +51,12 @@ def measured(agent: Agent, name: str, **options: Any) -> dict[str, Any] | str:
         diagnostic = component.build(given(**OPTIONS.get(name, {}) | options), context)
     except UserError as error:
         return str(error)
-    probe = probe_of(agent)
+    view = view_of(agent)
     torch.manual_seed(7)
     if isinstance(diagnostic, Bracketing):
-        diagnostic.before_update(probe)
+        diagnostic.before_update(view)
         train(agent, 1, seed=5)
-    return dict(diagnostic.measure(probe))
+    return dict(diagnostic.measure(view))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -46,9 +46,9 @@ def test_interference_is_that_of_a_loop_of_backward_calls(kind, sparsity, memory
         return products(objective, parameters, batch, masks, memory)
 
     monkeypatch.setattr(gradient_interference, "gradient_products", bounded)
-    agent, probe, batch = make(kind, sparsity)
+    agent, view, batch = make(kind, sparsity)
     samples = ROWS if memory == 10**9 else 3
-    found = diagnostic("gradient_interference", probe, samples=samples).measure(probe)
+    found = diagnostic("gradient_interference", view, samples=samples).measure(view)
     names = phases_of(agent)
     assert set(found) == {f"{p}{end}" for p in names for end in ("", "/mean_abs", "/negative")}
     for phase in names:

@@ -37,9 +37,9 @@ def norm(tensors):
 @pytest.mark.parametrize("sparsity", MASKED)
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradient_norms_are_those_of_a_backward_call(kind, sparsity):
-    agent, probe, batch = make(kind, sparsity)
+    agent, view, batch = make(kind, sparsity)
     torch.manual_seed(3)
-    found = diagnostic("gradient_norm", probe).measure(probe)
+    found = diagnostic("gradient_norm", view).measure(view)
     expected = {}
     for phase in phases_of(agent):
         torch.manual_seed(3)
@@ -56,24 +56,24 @@ def test_gradient_norms_are_those_of_a_backward_call(kind, sparsity):
 @pytest.mark.parametrize("sparsity", MASKED)
 @pytest.mark.parametrize("kind", REPLAYED)
 def test_gradient_norms_are_the_learner_s_where_nothing_moves(kind, sparsity):
-    agent, probe, batch = make(kind, sparsity)
+    agent, view, batch = make(kind, sparsity)
     agent.loss.options = type(agent.loss.options)(  # what an update sees, without augmentation
         **{**vars(agent.loss.options), "shift": 0}
     )
     torch.manual_seed(3)
-    found = diagnostic("gradient_norm", probe).measure(probe)
+    found = diagnostic("gradient_norm", view).measure(view)
     torch.manual_seed(3)
     logged = agent.learner.step(batch)
     for phase in phases_of(agent):
-        roles = [v for name, v in found.items() if name in {f"{phase}/{r}" for r in probe.networks}]
+        roles = [v for name, v in found.items() if name in {f"{phase}/{r}" for r in view.networks}]
         expected = logged[f"gradient_norm/{phase}"].item()
         assert norm(roles) == pytest.approx(expected, rel=1e-6), phase
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameter_norms_are_numpy_s(kind):
-    agent, probe, _ = make(kind)
-    found = diagnostic("parameter_norm", probe).measure(probe)
+    agent, view, _ = make(kind)
+    found = diagnostic("parameter_norm", view).measure(view)
     expected = {}
     for role, network in agent.parts.modules.items():
         expected[role] = np.linalg.norm(
@@ -90,9 +90,9 @@ def test_parameter_norms_are_numpy_s(kind):
 
 def test_a_parameter_of_the_network_itself_is_a_layer():
     bare = torch.nn.Linear(2, 1)
-    probe = SimpleNamespace(networks={"critic": bare})
+    view = SimpleNamespace(networks={"critic": bare})
     (component,) = [c for c in register_diagnostics() if c.name == "parameter_norm"]
-    found = component.build(component.options(), None).measure(probe)
+    found = component.build(component.options(), None).measure(view)
     assert set(found) == {"critic", "critic.weight", "critic.bias"}
     assert found["critic.weight"].item() == pytest.approx(bare.weight.norm().item())
 
@@ -106,20 +106,20 @@ def hooks_of(loss):
 @pytest.mark.parametrize("name", ["gradient_norm", "parameter_norm", "gradient_interference"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_measuring_leaves_the_agent_as_it_was(kind, name):
-    agent, probe, _ = make(kind)
+    agent, view, _ = make(kind)
     agent.parts.modules["critic"].eval()
     next(agent.parts.modules["critic"].parameters()).requires_grad_(False)
     with torch.no_grad():  # targets of their own: averaging would move them
         for target in agent.loss.targets.values():
             [p.mul_(0.5) for p in target.parameters()]
-    examined = probe.batch(BATCH)
+    examined = view.batch(BATCH)
     state = copy.deepcopy(agent.learner.state_dict())
     asks = [p.requires_grad for p in agent.loss.parameters()]
     modes, hooks = [m.training for m in agent.loss.modules()], hooks_of(agent.loss)
     parameters = list(agent.loss.parameters())
     before = {key: (entry, entry.clone()) for key, entry in examined.batch.items()}
     options = {"samples": 3} if name == "gradient_interference" else {}
-    assert diagnostic(name, probe, **options).measure(probe)
+    assert diagnostic(name, view, **options).measure(view)
     after = agent.learner.state_dict()
     torch.testing.assert_close(after, state, rtol=0, atol=0, equal_nan=True)
     assert all(a is b for a, b in zip(parameters, agent.loss.parameters(), strict=True))
@@ -136,12 +136,10 @@ def test_measuring_leaves_the_agent_as_it_was(kind, name):
 
 @pytest.mark.parametrize("name", ["gradient_norm", "gradient_interference"])
 def test_a_loss_that_trains_no_network_is_refused(name):
-    _, probe, _ = make("sac")
-    loss = SimpleNamespace(
-        phases=(Phase("t", lambda batch: (None, {}), (probe.loss.temperature,)),)
-    )
+    _, view, _ = make("sac")
+    loss = SimpleNamespace(phases=(Phase("t", lambda batch: (None, {}), (view.loss.temperature,)),))
     (component,) = [c for c in register_diagnostics() if c.name == name]
-    context = DiagnosticContext(probe.spec, loss, probe.networks, 0.99)
+    context = DiagnosticContext(view.spec, loss, view.networks, 0.99)
     with pytest.raises(UserError, match=f"'{name}': no phase of this loss trains a network"):
         component.build(component.options(), context)
 

@@ -91,8 +91,8 @@ def measured(options, corridor, loss, *, discrete=False):
     context = DiagnosticContext(spec, loss, {}, GAMMA)
     diagnostic = COMPONENT.build(options, context)
     assert diagnostic.batch is None
-    probe = SimpleNamespace(environments=corridor, loss=loss, device=CPU, spec=spec)
-    return {key: float(value) for key, value in diagnostic.measure(probe).items()}
+    view = SimpleNamespace(environments=corridor, loss=loss, device=CPU, spec=spec)
+    return {key: float(value) for key, value in diagnostic.measure(view).items()}
 
 
 @pytest.mark.parametrize("flat", [False, True])
@@ -220,8 +220,8 @@ def test_soft_values_of_sac_are_met_by_their_expectation():
     diagnostic = COMPONENT.build(
         QBiasOptions(episodes=1, steps=1000, tail=1e-6), DiagnosticContext(SPEC, loss, {}, 0.5)
     )
-    probe = SimpleNamespace(environments=Constant((9999, "")), loss=loss, device=CPU, spec=SPEC)
-    found = {key: float(value) for key, value in diagnostic.measure(probe).items()}
+    view = SimpleNamespace(environments=Constant((9999, "")), loss=loss, device=CPU, spec=SPEC)
+    found = {key: float(value) for key, value in diagnostic.measure(view).items()}
     expected = (1 + 0.5 * draws.mean().item()) / (1 - 0.5)
     assert abs(expected - 2) > 0.5  # the bonus matters
     spread = draws.std().item() / math.sqrt(2000)
@@ -242,13 +242,13 @@ def test_the_agent_stays_as_it_is(name):
 
     state = deepcopy(learner.loss.state_dict())
     diagnostic = COMPONENT.build(QBiasOptions(), DiagnosticContext(spec, learner.loss, {}, 0.99))
-    probe = SimpleNamespace(
+    view = SimpleNamespace(
         environments=Noise((9, "terminated"), (7, "terminated"), (1, "")),
         loss=learner.loss,
         device=CPU,
         spec=spec,
     )
-    found = diagnostic.measure(probe)
+    found = diagnostic.measure(view)
     assert found["states"] == 16
     assert not any(value.requires_grad for value in found.values())
     assert all(torch.equal(learner.loss.state_dict()[key], state[key]) for key in state)

@@ -26,7 +26,7 @@ from plugins.networks.options import (
 from plugins.optimizers.options import AdamWOptions, ObGDOptions
 from tests.support.agents import DRQ, DRQ_DDPG, PIXELS, SIMBA, STATE, build, make_batch
 from tests.support.intervened import make_agent
-from tests.support.probes import make_probe
+from tests.support.views import make_view
 
 torch.set_num_threads(1)
 GAMES = EnvironmentSpec((2, 20, 20), 3, pixels=True, frame_stack=2, discrete=True)
@@ -58,7 +58,7 @@ def agent_of(kind):
     return make_agent((*KINDS[kind], *still), scheme=scheme)
 
 
-def probe_of(agent, size=64):
+def view_of(agent, size=64):
     batch = make_batch(agent.spec, size, seed=3)
     if agent.spec.discrete:
         batch["action"] = torch.randint(0, 3, (size, 1), generator=torch.Generator().manual_seed(0))
@@ -66,7 +66,7 @@ def probe_of(agent, size=64):
     batch["next", "done"] = batch["next", "terminated"].clone()
     recent = RecentTransitions(size, 0.97)
     recent.extend(batch.unsqueeze(0))
-    return make_probe(agent, batch, recent=recent)
+    return make_view(agent, batch, recent=recent)
 
 
 def diagnostic(name, modules, **values):
@@ -77,15 +77,15 @@ def diagnostic(name, modules, **values):
     return component.build(component.options(**values), context)
 
 
-def measured(probe, name, **values):
+def measured(view, name, **values):
     """What a diagnostic with these options finds, as plain numbers."""
-    found = diagnostic(name, probe.networks, **values).measure(probe)
+    found = diagnostic(name, view.networks, **values).measure(view)
     return {key: value.item() for key, value in found.items()}
 
 
 @pytest.fixture(scope="module", params=list(KINDS))
 def case(request):
-    return request.param, probe_of(agent_of(request.param))
+    return request.param, view_of(agent_of(request.param))
 
 
 def walk(module, x, seen):
@@ -113,15 +113,15 @@ def walk(module, x, seen):
 
 
 @torch.no_grad()
-def seen_by_hand(probe):
+def seen_by_hand(view):
     """``{label: {"feature", "pre", "post", "rectified"}}`` without hooks."""
     found = {}
 
     def start(label):
         return found.setdefault(label, {"pre": [], "post": [], "rectified": [], "feature": None})
 
-    inputs = probe.batch(BatchOptions(size=64)).inputs
-    for role, network in probe.networks.items():
+    inputs = view.batch(BatchOptions(size=64)).inputs
+    for role, network in view.networks.items():
         if role == "encoder":
             walk(network, *inputs[role], start(role))
         elif role == "actor":
@@ -153,24 +153,24 @@ def dormant(layers, tau):
 
 
 def test_features_are_those_before_the_heads(case):
-    kind, probe = case
-    seen = {label: s["feature"] for label, s in seen_by_hand(probe).items()}
+    kind, view = case
+    seen = {label: s["feature"] for label, s in seen_by_hand(view).items()}
     seen = {label: feature for label, feature in seen.items() if feature is not None}
     assert set(seen) == FEATURES[kind]
-    assert measured(probe, "effective_rank") == {k: srank(v) for k, v in seen.items()}
+    assert measured(view, "effective_rank") == {k: srank(v) for k, v in seen.items()}
     expected = {k: np.linalg.norm(v, axis=1).mean() for k, v in seen.items()}
-    assert measured(probe, "feature_norm") == pytest.approx(expected, rel=1e-5)
+    assert measured(view, "feature_norm") == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("places", [("pre",), ("post",), ("pre", "post")])
 def test_dormant_neurons_of_every_layer_below_the_heads(case, places):
-    _, probe = case
-    found = measured(probe, "dormant_ratio", tau=(0.025, 0.5), activations=places)
+    _, view = case
+    found = measured(view, "dormant_ratio", tau=(0.025, 0.5), activations=places)
     names = {"pre": "", "post": "post/"}
     expected = {
         f"{label}/{names[place]}{tau}": dormant(seen[place], tau)
         for place in places
-        for label, seen in seen_by_hand(probe).items()
+        for label, seen in seen_by_hand(view).items()
         if seen[place]
         for tau in (0.025, 0.5)
     }
@@ -180,8 +180,8 @@ def test_dormant_neurons_of_every_layer_below_the_heads(case, places):
 
 @pytest.mark.parametrize("count", ["samples", "units"])
 def test_active_units_of_every_rectifier(case, count):
-    _, probe = case
-    seen = {label: s["rectified"] for label, s in seen_by_hand(probe).items() if s["rectified"]}
+    _, view = case
+    seen = {label: s["rectified"] for label, s in seen_by_hand(view).items() if s["rectified"]}
 
     def flags(layer):
         on = (
@@ -192,13 +192,13 @@ def test_active_units_of_every_rectifier(case, count):
         return (on > 0).ravel()
 
     expected = {k: np.concatenate([flags(x) for x in v]).mean() for k, v in seen.items()}
-    assert measured(probe, "active_units", count=count) == pytest.approx(expected)
+    assert measured(view, "active_units", count=count) == pytest.approx(expected)
 
 
 def test_ranks_of_every_weight_below_the_heads(case):
-    _, probe = case
+    _, view = case
     together, layers = {}, {}
-    for role, network in probe.networks.items():
+    for role, network in view.networks.items():
         for name, parameter in network.named_parameters():
             path, _, last = name.rpartition(".")
             if last != "weight" or parameter.ndim < 2 or ".head" in name or "heads." in name:
@@ -210,39 +210,39 @@ def test_ranks_of_every_weight_below_the_heads(case):
             label = f"critic.{path.split('.')[1]}" if several else role
             together.setdefault(label, []).append(layers[f"{role}.{path}"])
     expected = layers | {label: np.mean(ranks) for label, ranks in together.items()}
-    assert measured(probe, "weight_rank") == pytest.approx(expected, rel=1e-5)
+    assert measured(view, "weight_rank") == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_last_transitions_give_the_same_as_the_same_from_replay(case, name):
-    _, probe = case
+    _, view = case
     if name == "weight_rank":
-        assert diagnostic(name, probe.networks).batch is None
+        assert diagnostic(name, view.networks).batch is None
         return
-    last = measured(probe, name, batch=BatchOptions("recent", 64))
-    assert last == pytest.approx(measured(probe, name))
+    last = measured(view, name, batch=BatchOptions("recent", 64))
+    assert last == pytest.approx(measured(view, name))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_agent_is_left_as_it_was(case, name):
-    _, probe = case
-    networks = probe.networks
-    examined = copy.deepcopy(probe.batch(BatchOptions(size=64)))
+    _, view = case
+    networks = view.networks
+    examined = copy.deepcopy(view.batch(BatchOptions(size=64)))
     before = {role: copy.deepcopy(network.state_dict()) for role, network in networks.items()}
-    diagnostic(name, networks).measure(probe)
+    diagnostic(name, networks).measure(view)
     for role, network in networks.items():
         after = network.state_dict()
         assert all(torch.equal(before[role][key], after[key]) for key in after)
         assert all(p.grad is None and p.requires_grad for p in network.parameters())
         assert all(m.training and not m._forward_hooks for m in network.modules())
-    now = probe.batch(BatchOptions(size=64))
+    now = view.batch(BatchOptions(size=64))
     for role, given in now.inputs.items():
         assert all(map(torch.equal, given, examined.inputs[role]))
 
 
 def test_one_role_can_be_asked_for():
-    probe = probe_of(agent_of("drq_cnn"))
-    found = measured(probe, "dormant_ratio", networks=("encoder",))
+    view = view_of(agent_of("drq_cnn"))
+    found = measured(view, "dormant_ratio", networks=("encoder",))
     assert set(found) == {"encoder/0.1", "encoder/0.2"}
-    found = measured(probe, "dormant_ratio", networks=("critic",))
+    found = measured(view, "dormant_ratio", networks=("critic",))
     assert {key.split("/")[0] for key in found} == {"critic", "critic.0", "critic.1"}

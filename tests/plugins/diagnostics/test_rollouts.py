@@ -33,8 +33,8 @@ def world(id_):
 
 def test_episodes_have_the_keys_of_a_data_source():
     corridor, loss = Corridor((3, "truncated"), (2, "terminated"), (9, "")), Knowing([])
-    probe = SimpleNamespace(environments=corridor, loss=loss, device=CPU)
-    played = list(rollouts.episodes(probe, 3, limit=4, explore=True, gamma=GAMMA))
+    view = SimpleNamespace(environments=corridor, loss=loss, device=CPU)
+    played = list(rollouts.episodes(view, 3, limit=4, explore=True, gamma=GAMMA))
     assert [len(episode) for episode in played] == [3, 2, 4]
     first, second, third = played
     assert first["observation"].tolist() == [[0, 0], [0, 1], [0, 2]]
@@ -59,10 +59,10 @@ def looking(learner, environments, spec):
     diagnostic = Q_BIAS.build(
         QBiasOptions(episodes=1, steps=30), DiagnosticContext(spec, loss, {}, 0.99)
     )
-    probe = SimpleNamespace(environments=environments, loss=loss, device=CPU, spec=spec)
+    view = SimpleNamespace(environments=environments, loss=loss, device=CPU, spec=spec)
     with untouched_randomness():
         seed_everything(123)
-        assert "states" in diagnostic.measure(probe)
+        assert "states" in diagnostic.measure(view)
 
 
 def live(learner, environments, look, steps=60):

@@ -22,8 +22,8 @@ from plugins.masks.options import RandomMaskOptions
 from plugins.networks import register_networks
 from plugins.networks.options import MlpOptions, SimbaOptions
 from tests.support.agents import PIXELS, SIMBA, build
-from tests.support.inspected import lived, probe_of
-from tests.support.probes import make_agent, make_probe
+from tests.support.inspected import lived, view_of
+from tests.support.views import make_agent, make_view
 
 torch.set_num_threads(1)
 COMPONENT = {c.name: c for c in register_diagnostics()}["simplicity_bias"]
@@ -102,11 +102,11 @@ def test_the_grid_spans_the_first_two_inputs(monkeypatch):
 # --- the diagnostic ---------------------------------------------------------------------
 
 
-def measured(options, probe):
-    spec = probe.spec
-    diagnostic = COMPONENT.build(options, DiagnosticContext(spec, probe.loss, {}, 0.99))
+def measured(options, view):
+    spec = view.spec
+    diagnostic = COMPONENT.build(options, DiagnosticContext(spec, view.loss, {}, 0.99))
     assert diagnostic.batch is None
-    return {key: float(value) for key, value in diagnostic.measure(probe).items()}
+    return {key: float(value) for key, value in diagnostic.measure(view).items()}
 
 
 def expected_of(network, sizes, options):
@@ -134,47 +134,47 @@ def test_heads_and_members_are_averaged(masked):
     (scheme,) = [c for c in register_masks() if c.name == "erdos_renyi"]
     schemes = [scheme.build(RandomMaskOptions(0.5), None)] if masked else []
     agent = make_agent(SACOptions(critics=2), SIMBA, schemes)
-    probe = make_probe(agent)
+    view = make_view(agent)
     state, drawn = deepcopy(agent.learner.state_dict()), torch.get_rng_state()
-    found = measured(SMALL, probe)
-    actor, heads = expected_of(probe.networks["actor"], [5], SMALL)
-    critic, members = expected_of(probe.networks["critic"], [5, 3], SMALL)
+    found = measured(SMALL, view)
+    actor, heads = expected_of(view.networks["actor"], [5], SMALL)
+    critic, members = expected_of(view.networks["critic"], [5, 3], SMALL)
     assert (heads, members) == (6, 2)
     assert found == pytest.approx({"actor": actor, "critic": critic}, rel=1e-4)
     assert torch.equal(torch.get_rng_state(), drawn)
     after = agent.learner.state_dict()["loss"]
     assert all(torch.equal(after[key], value) for key, value in state["loss"].items())
-    assert all(p.grad is None and p.requires_grad for p in probe.networks["critic"].parameters())
+    assert all(p.grad is None and p.requires_grad for p in view.networks["critic"].parameters())
 
 
 def test_new_networks_are_averaged_in_place_of_what_was_learned():
     (scheme,) = [c for c in register_masks() if c.name == "erdos_renyi"]
     agent = make_agent(DDPGOptions(), SIMBA, [scheme.build(RandomMaskOptions(0.8), None)])
-    probe = make_probe(agent)
+    view = make_view(agent)
     options = SimplicityBiasOptions(points=24, extent=3.0, inits=3)
     torch.manual_seed(5)
-    found = measured(options, probe)
+    found = measured(options, view)
     torch.manual_seed(5)
     expected = {}
     for role, sizes in (("actor", [5]), ("critic", [5, 3])):
         new = [agent.parts.fresh(role) for _ in range(3)]
         for network in new:
-            for name, mask in probe.masks[role].items():
+            for name, mask in view.masks[role].items():
                 assert not network.get_parameter(name)[~mask].any()
         expected[role] = np.mean([expected_of(network, sizes, options)[0] for network in new])
     assert found == pytest.approx(expected, rel=1e-4)
     with torch.no_grad():
-        for parameter in probe.networks["actor"].parameters():
+        for parameter in view.networks["actor"].parameters():
             parameter.mul_(2).add_(1)
     torch.manual_seed(5)
-    assert measured(options, probe) == found
+    assert measured(options, view) == found
 
 
 @pytest.mark.parametrize("name", ["stream_ac", "stream_q"])
 def test_critics_of_states_alone(name):
     learner, spec = lived(name)
-    probe = probe_of(learner, spec)
-    found = measured(SMALL, probe)
+    view = view_of(learner, spec)
+    found = measured(SMALL, view)
     critic, outputs = expected_of(learner.loss.critic, [4], SMALL)
     assert outputs == (3 if name == "stream_q" else 1)
     assert found["critic"] == pytest.approx(critic, rel=1e-4)

@@ -191,4 +191,4 @@ def test_options_reach_the_layers():
     (component,) = [c for c in register_execution() if c.name == "sparse"]
     with pytest.raises(UserError, match="is for the CPU"):
         component.build(SparseOptions(product="native"), ExecutionContext(torch.device("cuda")))
-    assert build(native=False).row(module) is None
+    assert build(native=False).online(module) is None

@@ -27,7 +27,7 @@ def kill(agent, role, path, units):
 @torch.no_grad()
 def mlp_by_hand(agent, tau):
     """All weights after ReDo of the perceptrons, and the dormant units, worked out plainly."""
-    examined = t.probe(agent).batch(BATCH)
+    examined = t.view(agent).batch(BATCH)
     drawn = t.fresh(agent, "actor", "critic")
     observation, action = examined.batch["features"], examined.batch["action"]
     joint = torch.cat((observation, action), 1)
@@ -102,7 +102,7 @@ def test_optimizers_forget_recycled_entries_and_no_others():
     step = redo(agent, networks=("critic",))
     flagged = {
         layer.path: units.nonzero().flatten().tolist()
-        for layer, units in step._dormant(t.probe(agent))
+        for layer, units in step._dormant(t.view(agent))
     }
     assert 3 in flagged["members.0.trunk.0"]
     t.intervene(agent, step)
@@ -132,7 +132,7 @@ def test_traces_of_recycled_units_are_emptied(kind):
     step = redo(agent, tau=0.6)
     flagged = {
         f"{x.role}.{x.path}": u.nonzero().flatten().tolist()
-        for x, u in step._dormant(t.probe(agent))
+        for x, u in step._dormant(t.view(agent))
     }
     t.intervene(agent, step)
     after = t.everything(agent)
@@ -200,12 +200,12 @@ def test_recycling_dead_units_changes_no_output(kind, masked):
     t.train(agent, 2)
     for role, path in DEAD[kind]:
         kill(agent, role, path, [0, 2])
-    examined = t.probe(agent).batch(BATCH)
+    examined = t.view(agent).batch(BATCH)
 
     @torch.no_grad()
     def outputs():
         loss = agent.loss
-        batch = t.probe(agent).batch(BATCH).batch
+        batch = t.view(agent).batch(BATCH).batch
         targets = loss.targets["critic"](batch["features"], batch["action"])
         return [loss.act(examined.observation, explore=False), loss.predict(batch), targets]
 
@@ -224,7 +224,7 @@ def test_nothing_is_drawn_or_changed_where_nothing_is_dormant(kind):
     t.train(agent, 1)
     before = t.everything(agent)
     step, state = redo(agent), torch.get_rng_state()
-    report = step.intervene(t.probe(agent))
+    report = step.intervene(t.view(agent))
     assert not any(report.values())
     assert torch.equal(torch.get_rng_state(), state)
     after = t.everything(agent)

@@ -34,7 +34,7 @@ DISCRETE = EnvironmentSpec((5,), 4, discrete=True, time_input=True)
 NETWORK = StreamMlpOptions(width=16, sparse_init=SparseInit(sparsity=0.3))
 
 
-class RowInTorch:
+class OnlineInTorch:
     """A ``RowNetwork`` by autograd: what the kernels compute, on any machine."""
 
     def __init__(self, execution, module) -> None:
@@ -115,7 +115,7 @@ def make(setting: Setting, *, fuse: bool, row: Any = None, count: int = 1) -> Le
     factory = build(register_optimizers(), obgd, OptimizerContext(CPU), kind)
     learner = Learner(loss, factory, execution, CPU)
     if row is not None:
-        execution.row = partial(row, execution)
+        execution.online = partial(row, execution)
     if fuse:
         learner.fuse()
     return learner

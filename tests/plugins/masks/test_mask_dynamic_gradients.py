@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from core.api import BatchOptions
 from core.training.mask_updates import MaskUpdates, View
 from tests.support.intervened import KINDS, everything, make_agent, train, transitions
-from tests.support.probes import make_probe
 from tests.support.twins import twins
+from tests.support.views import make_view
 
 torch.set_num_threads(1)
 SEED = 11
@@ -34,13 +34,13 @@ class Asking:
         return {}
 
 
-def probe_of(agent, **wiring):
-    return make_probe(agent, transitions(agent.spec, 64, seed=9), **wiring)
+def view_of(agent, **wiring):
+    return make_view(agent, transitions(agent.spec, 64, seed=9), **wiring)
 
 
 def gradients(agent, role):
     torch.manual_seed(SEED)
-    return View(role, Asking(), probe_of(agent)).gradients()
+    return View(role, Asking(), view_of(agent)).gradients()
 
 
 def lived(kind, **wiring):
@@ -186,8 +186,8 @@ def test_to_ask_changes_nothing(kind):
     scheme = Asking()
     before, state = everything(one), torch.get_rng_state()
     frozen = {name: p.requires_grad for name, p in one.loss.named_parameters()}
-    topology = MaskUpdates(dict.fromkeys(roles(one), scheme), seed=3)
-    list(topology.change(topology.due(100), probe_of(one, frame=100)))
+    updates = MaskUpdates(dict.fromkeys(roles(one), scheme), seed=3)
+    list(updates.change(updates.due(100), view_of(one, frame=100)))
     assert scheme.seen
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[key], value) for key, value in everything(one).items())
@@ -206,8 +206,8 @@ def test_they_follow_the_frame_and_the_seed_of_the_run_alone():
     for seed, frame in ((3, 100), (3, 100), (3, 101), (4, 100)):
         torch.manual_seed(len(found))
         scheme = Asking()
-        topology = MaskUpdates({"actor": scheme}, seed=seed)
-        list(topology.change(["actor"], probe_of(agent, frame=frame)))
+        updates = MaskUpdates({"actor": scheme}, seed=seed)
+        list(updates.change(["actor"], view_of(agent, frame=frame)))
         found.append(scheme.seen["trunk.input.weight"])
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
@@ -220,5 +220,5 @@ def test_without_a_batch_there_are_none():
 
     agent = lived("sac")
     with pytest.raises(ValueError, match="must say of which 'batch'") as caught:
-        list(MaskUpdates({"critic": Careless()}).change(["critic"], probe_of(agent, frame=7)))
+        list(MaskUpdates({"critic": Careless()}).change(["critic"], view_of(agent, frame=7)))
     assert "the masks of 'critic' were to change at frame 7" in "".join(caught.value.__notes__)

@@ -124,7 +124,7 @@ def test_a_fault_of_a_scheme_leaves_the_run_as_it_was_last_saved(tmp_path: Path)
         assert main([*words, "--run-dir", str(directory)]) != 0, "the fault went unnoticed"
     state = checkpoint.read(directory)
     assert state["counters"]["frames"] == 390
-    assert state["topology"]["last"] == {"critic": 300}
+    assert state["mask_updates"]["last"] == {"critic": 300}
     assert json.loads((directory / "run.json").read_text())["outcome"] == "failed"
     assert max(line["step"] for line in metrics(directory)) <= 400
     plugin.write_text(FAULTY.replace("FAIL", "pass"))

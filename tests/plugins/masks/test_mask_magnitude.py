@@ -17,7 +17,7 @@ from plugins.masks.composition import highest_overall
 from plugins.masks.densities import Shape, erdos_renyi, expected_densities, uniform
 from plugins.masks.options import MagnitudeOptions, SnipOptions, StructureOptions
 from tests.plugins.masks.mask_schemes import KERNELS, SMALL, best, build, count, drawn, rng, weights
-from tests.support.intervened import assert_masked, make_agent, probe, train
+from tests.support.intervened import assert_masked, make_agent, train, view
 
 RULES = {"erdos_renyi": erdos_renyi, "uniform": uniform}
 
@@ -180,15 +180,15 @@ def test_it_prunes_once_at_its_frame_and_stays_so():
     agent = make_agent("ddpg", scheme=scheme)
     assert isinstance(scheme, DynamicMasks)
     assert not any(agent.masks.masks.values())
-    topology = MaskUpdates({"critic": scheme})
-    assert [topology.due(frame) for frame in (0, 99)] == [[], []]
-    assert topology.due(100) == topology.due(5000) == ["critic"]
+    updates = MaskUpdates({"critic": scheme})
+    assert [updates.due(frame) for frame in (0, 99)] == [[], []]
+    assert updates.due(100) == updates.due(5000) == ["critic"]
     train(agent, 2)
     before = {n: p.detach().clone() for n, p in agent.parts.modules["critic"].named_parameters()}
-    asked = probe(agent)
+    asked = view(agent)
     asked.frame = 100
-    list(topology.change(["critic"], asked))
-    assert topology.due(101) == topology.due(10**6) == []
+    list(updates.change(["critic"], asked))
+    assert updates.due(101) == updates.due(10**6) == []
     masks = agent.masks.masks["critic"]
     shapes = {name: tuple(weight.shape) for name, weight in before.items()}
     densities = expected_densities(shapes, 0.5)

@@ -16,7 +16,7 @@ from core.training.recent_transitions import RecentTransitions
 from plugins.masks.densities import erdos_renyi, expected_densities, uniform
 from tests.plugins.masks.mask_schemes import COMPONENTS, best, build, count, rng
 from tests.support.intervened import assert_masked, make_agent, train, transitions
-from tests.support.probes import make_probe
+from tests.support.views import make_view
 
 SPARSITY = 0.6
 RULES = {"erdos_renyi": erdos_renyi, "uniform": uniform}
@@ -161,7 +161,7 @@ def test_of_an_agents_critic(kind):
     agent = make_agent(kind, scheme=scheme)
     if kind == "ddpg":
         agent.loss.sigma = torch.zeros_like(agent.loss.sigma)  # no noise of the target policy
-    probe = make_probe(agent, transitions(agent.spec, 64, seed=9))
+    probe = make_view(agent, transitions(agent.spec, 64, seed=9))
     critic = agent.parts.modules["critic"]
     sensitivity = gated(critic, critic_objective(agent, probe.batch(scheme.batch)))
     expected = most_sensitive(critic, sensitivity)
@@ -185,13 +185,13 @@ def test_it_is_due_once_and_dense_until_then():
 def test_it_waits_for_its_transitions():
     scheme = build("snip", sparsity=SPARSITY, batch=BatchOptions("recent", 32))
     agent = make_agent("q", scheme=scheme)
-    topology, recent = MaskUpdates({"critic": scheme}), RecentTransitions(32, 0.99)
+    updates, recent = MaskUpdates({"critic": scheme}), RecentTransitions(32, 0.99)
     for there, more, pruned in ((31, 31, False), (32, 1, True)):
         recent.extend(transitions(agent.spec, more, seed=there).unsqueeze(0))
-        probe = make_probe(agent, recent=recent, frame=there, data=None)
-        list(topology.change(topology.due(there), probe))
+        probe = make_view(agent, recent=recent, frame=there, data=None)
+        list(updates.change(updates.due(there), probe))
         assert bool(agent.masks.masks["critic"]) == pruned
-    assert topology.due(1000) == []
+    assert updates.due(1000) == []
 
 
 def test_needs():

@@ -237,7 +237,7 @@ def test_a_non_finite_error_is_not_hidden(optimizer_class, delta, environments):
         network = LinearRow([p.detach().float()])
         network.forward(torch.ones(3))
         row = optimizer_class([nn.Parameter(torch.zeros(3))])
-        report = row.row_step(network, torch.ones(1), delta)
+        report = row.online_step(network, torch.ones(1), delta)
         assert network.weights.isnan().all()
         assert np.isnan(report["step_size"]) or not np.isnan(delta)
     assert optimizer.report["step_size"].isnan() or not np.isnan(delta)

@@ -126,9 +126,9 @@ def test_every_environment_needs_its_gradient():
         ObGD(parameters([(2,)]), environments=2).step(0.0)
 
 
-def test_a_row_step_is_for_one_environment():
+def test_a_online_step_is_for_one_environment():
     with pytest.raises(ValueError, match="one environment"):
-        ObGD(parameters([(2,)]), environments=2).row_step(None, None, 0.0)
+        ObGD(parameters([(2,)]), environments=2).online_step(None, None, 0.0)
 
 
 # --- by a network's own kernels -----------------------------------------------------------
@@ -151,7 +151,7 @@ def test_the_row_path_equals_the_tensor_path(optimizer_class, lr, maximize):
         by_tensors.zero_grad()
         layer(inputs).backward(gradient)
         by_tensors.step(delta, **flags)
-        report = by_rows.row_step(row, gradient, delta, **flags)
+        report = by_rows.online_step(row, gradient, delta, **flags)
         assert_close(traces(by_rows), traces(by_tensors), 1e-6)
         assert report == pytest.approx(
             {k: v.item() for k, v in by_tensors.report.items()}, rel=1e-5

@@ -23,7 +23,7 @@ def test_layers_that_become_compact_and_dense_again_are_followed():
     module = perceptron(10, (40, 24), (2, 1), False, nn.ReLU)
     execution = BACKENDS["sparse"]()
     assert execution.attach(module, {}) is module
-    row = execution.row(module)
+    row = execution.online(module)
     shapes = perceptron(10, (40, 24), (2, 1), False, nn.ReLU)
     for density in (0.5, 0.2, 1.1, 0.3):
         masks = some_masks(shapes, density)
@@ -42,7 +42,7 @@ def test_layers_that_become_compact_and_dense_again_are_followed():
 def test_layers_that_no_row_has_are_refused():
     torch.manual_seed(0)
     module = simba(10, 40)
-    row = BACKENDS["masked"]().row(module)
+    row = BACKENDS["masked"]().online(module)
     module.members[0].head = nn.Bilinear(2, 20, 1)
     with pytest.raises(RuntimeError, match="layers must stay of kinds known there"):
         row.bind()

@@ -46,7 +46,7 @@ def test_steps_equal_autograd(kind, drawn, decay):
     module, masks = drawn
     execution = Masked()
     execution.attach(module, masks)
-    row = execution.row(module)
+    row = execution.online(module)
     assert row is not None
     keep = flat_mask(module, masks)
     trace = torch.zeros(row.parameters)
@@ -79,7 +79,7 @@ def test_all_kinds_agree_and_repeat(find, masked):
         execution = Masked()
         if masked:
             execution.attach(module, random_masks(module, 0.3, torch.Generator().manual_seed(1)))
-        row = execution.row(module)
+        row = execution.online(module)
         trace = torch.zeros(row.parameters)
         for _ in range(5):
             outputs = row.forward(torch.randn(27)).clone()
@@ -101,7 +101,7 @@ def test_many_updates_move_no_removed_weight(kind):
     execution = Masked()
     execution.attach(module, masks)
     start = torch.cat([p.detach().flatten().clone() for p in module.parameters()])
-    row = execution.row(module)
+    row = execution.online(module)
     trace = torch.zeros(row.parameters)
     for _ in range(200):
         row.forward(torch.randn(9))
@@ -124,7 +124,7 @@ def test_what_is_not_finite_shows_in_the_norm_and_nowhere_removed(kind, bad, whe
     masks["members.0.trunk.0.weight"][:, 4] = True
     execution = Masked()
     execution.attach(module, masks)
-    row = execution.row(module)
+    row = execution.online(module)
     inputs, gradient, trace = torch.randn(20), torch.ones(1), torch.zeros(row.parameters)
     if where == "weight":
         with torch.no_grad():
@@ -143,7 +143,7 @@ def test_what_is_not_finite_shows_in_the_norm_and_nowhere_removed(kind, bad, whe
 
 def test_a_faded_trace_becomes_zero_instead_of_subnormal(kind):
     module = an_actor()
-    row = Masked().row(module)
+    row = Masked().online(module)
     trace = torch.full((row.parameters,), 2e-38)
     row.forward(torch.randn(row.inputs))
     norm = row.accumulate(torch.zeros(row.outputs), trace, 0.9)
@@ -159,7 +159,7 @@ def test_masks_changed_in_place_and_reapplied_are_followed(kind):
     mask = torch.rand(module.trunk[0].weight.shape) < 0.5
     execution = Masked()
     execution.attach(module, {name: mask})
-    row = execution.row(module)
+    row = execution.online(module)
     kept = []
     for change in (lambda: None, mask.logical_not_, lambda: mask.fill_(True)):
         change()
@@ -175,7 +175,7 @@ def test_masks_changed_in_place_and_reapplied_are_followed(kind):
 def test_weights_are_followed_where_they_go(kind):
     torch.manual_seed(0)
     module, other = an_actor(), an_actor()
-    row, inputs = Masked().row(module), torch.randn(5)
+    row, inputs = Masked().online(module), torch.randn(5)
     module.load_state_dict(other.state_dict())
     torch.testing.assert_close(row.forward(inputs), outputs_of(other, inputs).detach())
     for parameter in module.parameters():
@@ -189,7 +189,7 @@ def test_weights_are_followed_where_they_go(kind):
 def test_the_row_does_not_draw_from_the_global_generator(kind):
     module = an_actor()
     state = torch.get_rng_state()
-    assert Masked().row(module) is not None
+    assert Masked().online(module) is not None
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -204,7 +204,7 @@ def test_the_row_does_not_draw_from_the_global_generator(kind):
     ids=["size", "type", "stride", "device"],
 )
 def test_tensors_that_would_be_misread_are_refused(kind, bad):
-    row = Masked().row(a_critic(outputs=5))
+    row = Masked().online(a_critic(outputs=5))
     with pytest.raises(ValueError, match="contiguous float32"):
         row.forward(bad)
     with pytest.raises(ValueError, match="contiguous float32"):
@@ -219,7 +219,7 @@ def test_layers_without_bias(kind):
     torch.manual_seed(0)
     trunk, width = stages(5, (7, 9), True, nn.LeakyReLU, bias=False)
     module = Actor(trunk, {"a": nn.Linear(width, 2, bias=False), "b": nn.Linear(width, 3)})
-    row, inputs, gradient = Masked().row(module), torch.randn(5), torch.randn(5)
+    row, inputs, gradient = Masked().online(module), torch.randn(5), torch.randn(5)
     outputs, product = jacobian_product(module, inputs, gradient)
     torch.testing.assert_close(row.forward(inputs), outputs)
     trace = torch.zeros(row.parameters)
@@ -234,4 +234,4 @@ def test_an_infinite_output_of_relu_stays_infinite(kind):
             parameter.abs_()
     inputs = torch.full((3,), 3e38)
     assert outputs_of(module, inputs).isposinf().all()
-    assert Masked().row(module).forward(inputs).isposinf().all()
+    assert Masked().online(module).forward(inputs).isposinf().all()

@@ -44,20 +44,20 @@ def made(options, name, spec=None):
 def test_perceptrons_are_recognised(kernels):
     for options in (MlpOptions(), MlpOptions(activation="leaky_relu")):
         mlp = made(options, "mlp")
-        assert Masked().row(mlp.actor({"mean": 2, "std": 2})) is not None
-        assert Masked().row(mlp.critic(1, 3, action=False)) is not None
-        row = Masked().row(mlp.critic(1))
+        assert Masked().online(mlp.actor({"mean": 2, "std": 2})) is not None
+        assert Masked().online(mlp.critic(1, 3, action=False)) is not None
+        row = Masked().online(mlp.critic(1))
         assert row.inputs == 5 + 2
     nested = an_actor()
     nested.trunk = nn.Sequential(nn.Sequential(*nested.trunk))
-    assert Masked().row(nested) is not None
+    assert Masked().online(nested) is not None
 
 
 def test_the_streaming_perceptron_is_recognised(kernels):
     (component,) = [c for c in register_networks() if c.name == "stream_mlp"]
     networks = made(component.options(), "stream_mlp")
     for module in (networks.actor({"mean": 2, "std": 2}), networks.critic(1, action=False)):
-        row = Masked().row(module)
+        row = Masked().online(module)
         inputs = torch.randn(row.inputs)
         torch.testing.assert_close(row.forward(inputs), outputs_of(module, inputs).detach())
 
@@ -76,7 +76,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("make", PROGRAMS.values(), ids=PROGRAMS.keys())
 def test_other_orders_and_blocks_are_recognised(kernels, make):
     module = make()
-    row = Masked().row(module)
+    row = Masked().online(module)
     inputs = torch.randn(row.inputs)
     torch.testing.assert_close(row.forward(inputs), outputs_of(module, inputs).detach())
 
@@ -163,7 +163,7 @@ def test_other_networks_have_no_row(kernels, make):
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Masked().row(make()) is None
+        assert Masked().online(make()) is None
 
 
 # --- the library ----------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def rows_twice():
     """Two networks' rows, and the warnings of both."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        rows = [Masked().row(an_actor()) for _ in range(2)]
+        rows = [Masked().online(an_actor()) for _ in range(2)]
     return rows, [(w.category, str(w.message)) for w in caught]
 
 
@@ -226,7 +226,7 @@ def test_native_can_be_turned_off_in_silence(real):
     real.setattr(compiled, "FOLDER", Path("nowhere"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Masked(native=False).row(an_actor()) is None
+        assert Masked(native=False).online(an_actor()) is None
 
 
 @pytest.mark.parametrize("kind", ["obgd", "q"])

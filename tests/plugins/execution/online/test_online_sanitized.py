@@ -49,7 +49,7 @@ for level in range(3):
             torch.manual_seed(0)
             module = make()
             execution = BACKENDS[backend]()
-            row = execution.row(execution.attach(module, some_masks(module, density, blocks)))
+            row = execution.online(execution.attach(module, some_masks(module, density, blocks)))
             trace = torch.zeros(row.parameters)
             for _ in range(2):
                 row.forward(torch.randn(row.inputs))

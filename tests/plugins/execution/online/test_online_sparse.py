@@ -57,7 +57,7 @@ def test_steps_equal_autograd(kind, drawn, backend, decay, panel):
     execution = BACKENDS[backend]()
     with mock.patch.object(build, "tile_sizes", return_value=(panel, panel)):
         module = execution.attach(module, masks)
-    row = execution.row(module)
+    row = execution.online(module)
     assert isinstance(row, CompiledNetwork)
     trace = torch.zeros(row.parameters)
     want = torch.zeros(sum(p.numel() for p in twin.parameters()), dtype=torch.float64)
@@ -94,7 +94,7 @@ def test_a_removed_weight_never_moves_and_a_masked_norm_is_exact(kind):
     module = simba(9, 32)
     masks = some_masks(module, 0.2)
     execution = BACKENDS["masked"]()
-    row = execution.row(execution.attach(module, masks))
+    row = execution.online(execution.attach(module, masks))
     trace = torch.zeros(row.parameters)
     for _ in range(20):
         row.forward(torch.randn(9))
@@ -109,14 +109,14 @@ def a_walk(backend, module, masks, steps, seed=1):
     """ObGD updates on transitions of noise; the weights in the dense order at the end."""
     execution = BACKENDS[backend]()
     module = execution.attach(module, masks)
-    row = execution.row(module)
+    row = execution.online(module)
     optimizer = ObGD(module.parameters(), 1.0, 0.99, 0.8, 2.0)
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         now, then = torch.randn(2, row.inputs, generator=generator)
         value, following = row.forward_both(now, then)
         delta = torch.randn((), generator=generator).item() + 0.99 * following.item() - value.item()
-        optimizer.row_step(row, -torch.ones(1), delta, reset=step % 50 == 49)
+        optimizer.online_step(row, -torch.ones(1), delta, reset=step % 50 == 49)
     return as_dense(flat_weights(module), module)
 
 
@@ -166,7 +166,7 @@ def test_the_result_does_not_hang_on_the_number_of_threads(kind, density, blocks
         try:
             execution = BACKENDS["sparse"]()
             module = execution.attach(made(), masks)
-            row = execution.row(module)
+            row = execution.online(module)
             torch.manual_seed(2)
             trace, norms = torch.zeros(row.parameters), []
             for step in range(3):
@@ -196,7 +196,7 @@ def test_what_is_not_finite_reaches_only_what_is_joined_to_it(kind):
     masks["heads.h0.weight"][0, 0] = False
     joined = masks["trunk.0.weight"][:, 7]
     module = BACKENDS["sparse"]().attach(module, masks)
-    row = BACKENDS["masked"]().row(module)
+    row = BACKENDS["masked"]().online(module)
     inputs = torch.randn(40)
     inputs[7] = float("nan")
     outputs = row.forward(inputs)
@@ -217,12 +217,12 @@ def test_changed_masks_are_followed(kind):
     execution = BACKENDS["sparse"]()
     masks = some_masks(module, 0.3)
     module = execution.attach(module, masks)
-    row = execution.row(module)
+    row = execution.online(module)
     optimizer = ObGD(module.parameters(), 1.0, 0.99, 0.8, 2.0)
     for change in range(3):
         for _ in range(3):
             row.forward(torch.randn(10))
-            optimizer.row_step(row, torch.ones(1), 0.5)
+            optimizer.online_step(row, torch.ones(1), 0.5)
         others = some_masks(module_shapes(), 0.1 + 0.2 * change)
         execution.remask([module], others, [optimizer])
         assert row.parameters == sum(p.numel() for p in module.parameters())

@@ -46,7 +46,7 @@ def make_agent(options: Any, network: Any, schemes: Any = (), seed: int = 0) -> 
     return Agent(spec, parts, masks, learner, CPU)
 
 
-def make_probe(agent: Agent, batch: TensorDictBase | None = None, **wiring: Any) -> CurrentAgent:
+def make_view(agent: Agent, batch: TensorDictBase | None = None, **wiring: Any) -> CurrentAgent:
     """A probe whose replay gives ``batch`` (default: 64 random transitions)."""
     held = make_batch(agent.spec, 64) if batch is None else batch
     return CurrentAgent(
