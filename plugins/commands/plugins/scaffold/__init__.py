@@ -50,9 +50,9 @@ TEMPLATE: Mapping[str, Template] = {
     "interventions": Template(
         "Weight clipping", "interventions:\n  - {name: NAME, every: 1_000, bound: 0.5}"
     ),
+    "loggers": Template("A logger that writes a table", "loggers:\n  - {name: NAME}"),
     "figures": Template("A figure of the last value of a metric"),
     "commands": Template("A verb that prints the last value of a metric"),
-    "loggers": Template("A logger that writes a table", "loggers:\n  - {name: NAME}"),
 }
 """By kind, as in :data:`core.api.hookspecs.KINDS`."""
 

@@ -13,7 +13,6 @@ import pytest
 
 from core.api.figures import RecordedRun
 from plugins.commands.report.provenance import origin
-from tests.conftest import PRESETS
 from tests.plugins.commands.report.reports import FEW, SHORT, page_of, report, text_of
 from tests.support.recorded import write_run, write_study
 
