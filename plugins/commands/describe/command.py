@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from core.config import add_preset_arguments, read_presets, report_broken
@@ -39,7 +40,7 @@ def execute(options: argparse.Namespace) -> int:
     with blamed(plugins, config.selections):
         description = describe(config)
     if options.json:
-        write_json(description.plain())
+        write_json(asdict(description))
         return 0
     console = Console(soft_wrap=True)
     report_broken(plugins, console)

@@ -65,7 +65,7 @@ def test_two_reports_of_the_same_runs_are_byte_identical(study: Path, tmp_path: 
     assert report(study, "--figures", "densities", "--format", "png", "--out", here) == 0
     for first, second in ((study / "report", tmp_path / "svg"), (here, tmp_path / "png")):
         files = sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file())
-        assert len(files) > (20 if second.name == "svg" else 1)
+        assert len(files) > (10 if second.name == "svg" else 1)
         for path in files:
             assert (first / path).read_bytes() == (second / path).read_bytes(), path
 
@@ -130,9 +130,9 @@ def test_formats(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", **SHORT)
     for form, written in {"png": ["png"], "svg": ["svg"], "both": ["png", "svg"]}.items():
         assert report(run, *FEW, "--format", form, "--out", tmp_path / form) == 0
-        pictures = sorted(path.name for path in (tmp_path / form / "pictures").iterdir())
+        pictures = {path.name for path in (tmp_path / form / "pictures").iterdir()}
         names = ("returns", "returns-training")
-        assert pictures == [f"{name}.{suffix}" for name in names for suffix in written]
+        assert pictures == {f"{name}.{suffix}" for name in names for suffix in written}
     assert (tmp_path / "both/pictures/returns.png").read_bytes()[:4] == b"\x89PNG"
     assert "<svg" not in page_of(tmp_path / "png")
     assert 'src="data:image/png;base64,' in page_of(tmp_path / "png")
