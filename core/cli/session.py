@@ -169,19 +169,19 @@ class Session:
         }
 
     def _dispatch(self, event: Event) -> None:
-        loggers = self.loggers
+        loggers, tell = self.loggers, self.plugins.tell
         match event:
             case Measured():
                 loggers.call("write", event.step, event.scalars)
                 if event.video is not None:
                     loggers.call("video", event.step, event.video)
                 if event.source == "evaluation":
-                    self._tell("evaluated", step=event.step, metrics=event.scalars)
+                    tell("evaluated", run=self.info, step=event.step, metrics=event.scalars)
             case Disabled():
                 self._disabled(event)
             case Saved():
                 self._saved = event.step
-                self._tell("checkpoint_saved", step=event.step, path=event.path)
+                tell("checkpoint_saved", run=self.info, step=event.step, path=event.path)
             case _:
                 pass
 
@@ -194,9 +194,6 @@ class Session:
         warnings.warn(f"{title} failed and is left out from now on: {error}", stacklevel=2)
         note = {"what": event.what, "title": title, "frame": event.step, "error": error}
         amend_record(self.info.directory, disabled=[note])
-
-    def _tell(self, watch: str, **arguments: Any) -> None:
-        self.plugins.tell(watch, run=self.info, **arguments)
 
     def _stopped(self, error: RunStopped) -> str:
         if self._saved >= 0:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib import import_module
 
+from core import __version__
 from core.api.commands import OWN, Command, CommandContext, Verbs, add_plugin_argument, add_verb
-from core.api.component import AnyComponent
+from core.api.component import AnyComponent, Provider
 from core.api.errors import UserError, did_you_mean
 from core.api.hookspecs import PROJECT
 from core.config import read_plugins
 from core.plugins import Broken, Plugins
 from core.plugins.attribution import blamed
+from core.plugins.manager import DISTRIBUTION
+
+BUILT_IN = "plugins.commands"
+"""Offers the built-in verbs; the other plugins are loaded by verbs that look them up."""
 
 
 def add_verbs(verbs: Verbs, words: Sequence[str]) -> None:
@@ -27,12 +32,12 @@ def add_verbs(verbs: Verbs, words: Sequence[str]) -> None:
     """
     asked = words[0] if words else ""
     for name in [asked] if asked in OWN else OWN:
-        module = importlib.import_module(f"core.cli.{name}")
+        module = import_module(f"core.cli.{name}")
         add_verb(verbs, name, OWN[name], module).set_defaults(execute=module.execute)
     if asked in OWN:
         return
     built_in = Plugins()
-    built_in.load_built_ins()
+    built_in.load_object(import_module(BUILT_IN), Provider(DISTRIBUTION, __version__, BUILT_IN))
     offered = verb_names(built_in)
     if asked in offered:
         _add_command(verbs, asked, offered[asked])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Literal
 
 
@@ -19,15 +20,8 @@ class Quantity:
     """``amount``: from 0; ``share``: from 0 to 1, written in percent."""
 
 
-def amount(unit: str) -> Quantity:
-    """Not negative, read against zero."""
-    return Quantity(unit, "amount")
-
-
-def share(unit: str) -> Quantity:
-    """From 0 to 1."""
-    return Quantity(unit, "share")
-
+amount = partial(Quantity, scale="amount")
+share = partial(Quantity, scale="share")
 
 QUANTITIES = {
     "eval/return": Quantity("return"),

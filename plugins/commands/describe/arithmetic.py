@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -70,9 +70,6 @@ class Description:
     """What the execution backend reports on this machine's CPU (:class:`core.api.Execution`)."""
     memory: Footprint
     """With this backend."""
-
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def describe(config: RunConfig) -> Description:

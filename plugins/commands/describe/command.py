@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from core.config import add_preset_arguments, read_presets, report_broken
 from core.plugins.attribution import blamed
+from plugins.commands.columns import write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +40,7 @@ def execute(options: argparse.Namespace) -> int:
     with blamed(plugins, config.selections):
         description = describe(config)
     if options.json:
-        sys.stdout.write(json.dumps(description.plain(), indent=2) + "\n")
+        write_json(asdict(description))
         return 0
     console = Console(soft_wrap=True)
     report_broken(plugins, console)

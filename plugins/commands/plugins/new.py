@@ -6,9 +6,9 @@ import argparse
 import keyword
 from pathlib import Path
 
-from core.api import AnyComponent, UserError
+from core.api import UserError
 from core.api.hookspecs import ALL, KINDS
-from core.plugins import Plugins, load_plugins
+from core.plugins import load_plugins
 from plugins.commands.columns import write as show
 from plugins.commands.plugins.kinds import SINGULAR, read_kind
 from plugins.commands.plugins.scaffold import (
@@ -79,17 +79,12 @@ def _read_name(text: str, kind: str) -> Names:
     name = named.component
     if keyword.iskeyword(name) or name in RESERVED:
         raise UserError(f"{text}: that word means something else in presets; choose another name")
-    taken = _offered(load_plugins(), kind, name)
-    if taken is not None:
+    for taken in (one for one in load_plugins().components(kind) if one.name == name):
         raise UserError(
             f"{text}: {taken.provider} has the {KINDS[kind]} '{name}' already: {taken.summary}\n"
             f"    choose another name, such as my-{name.replace('_', '-')}"
         )
     return named
-
-
-def _offered(plugins: Plugins, kind: str, name: str) -> AnyComponent | None:
-    return next((one for one in plugins.components(kind) if one.name == name), None)
 
 
 def _role(path: str, kind: str, named: Names) -> str:

@@ -13,6 +13,7 @@ from core.api import UserError, add_plugin_argument, did_you_mean
 from core.config import load, read_plugins
 from core.config.check import Checker
 from core.plugins.attribution import blamed
+from plugins.commands.columns import write
 
 if TYPE_CHECKING:
     from core.api import AnyComponent, Study
@@ -133,15 +134,9 @@ def _directory(wanted: Path | None, runs: Sequence[Path]) -> Path:
 
 
 def _tell(study: Study, gallery: Gallery, page: Path) -> None:
-    from rich.console import Console
-
     from plugins.commands.report.page import troubles
 
-    for trouble in troubles(study, gallery):
-        for text in trouble.texts:
-            sys.stderr.write(f"{trouble.where}: {text}\n")
-    console = Console(soft_wrap=True)
-    for group in study.groups:
-        names = ", ".join(run.title for run in group.runs)
-        console.print(f"{group.label}: {names}", highlight=False, markup=False)
-    console.print(f"{len(gallery.pictures)} pictures: {page}", highlight=False, markup=False)
+    for who, texts in troubles(study, gallery):
+        sys.stderr.writelines(f"{who}: {text}\n" for text in texts)
+    write(f"{group.label}: {', '.join(run.title for run in group.runs)}" for group in study.groups)
+    write([f"{len(gallery.pictures)} pictures: {page}"])

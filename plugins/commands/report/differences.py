@@ -99,7 +99,7 @@ def step(value: Any, child: str) -> Any:
     if isinstance(value, list) and child.isdecimal():
         return value[int(child)] if int(child) < len(value) else ABSENT
     below = by_name(value) if isinstance(value, list) else value
-    return below.get(child, ABSENT)
+    return below.get(child, ABSENT) if isinstance(below, Mapping) else ABSENT
 
 
 def same(values: Sequence[Any]) -> bool:

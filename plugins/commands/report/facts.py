@@ -228,10 +228,11 @@ def command(run: RecordedRun) -> str:
 
 def resumptions(run: RecordedRun) -> list[str]:
     """The command lines that went on with the run."""
-    found = []
-    go_on = f"python -m core resume {shlex.quote(run.directory.as_posix())}"
-    for entry in items(run.record.get("resumed")):
-        overrides = entry.get("with")
-        words = overrides if isinstance(overrides, list) else []
-        found.append(" ".join([go_on, *(shlex.quote(str(word)) for word in words)]))
-    return found
+    given = (entry.get("with") for entry in items(run.record.get("resumed")))
+    return [go_on(run, *words) if isinstance(words, list) else go_on(run) for words in given]
+
+
+def go_on(run: RecordedRun, *overrides: object) -> str:
+    """The command line that goes on with a run."""
+    words = (shlex.quote(str(word)) for word in (run.directory.as_posix(), *overrides))
+    return f"python -m core resume {' '.join(words)}"

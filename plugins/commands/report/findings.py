@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 import numpy as np
 
 from core.api import RecordedRun
-from plugins.commands.report.facts import items, part, reached
+from plugins.commands.report.facts import go_on, items, part, reached
 
 
 def findings(run: RecordedRun) -> list[str]:
@@ -28,8 +27,7 @@ def _ending(run: RecordedRun) -> Iterator[str]:
     elif outcome == "failed":
         yield f"it failed at {at}; what stopped it stands in its output"
     else:
-        go_on = f"python -m core resume {shlex.quote(run.directory.as_posix())}"
-        yield f"it was {outcome} at {at}; go on with: {go_on}"
+        yield f"it was {outcome} at {at}; go on with: {go_on(run)}"
 
 
 def _disabled(run: RecordedRun) -> Iterator[str]:

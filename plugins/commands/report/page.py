@@ -42,14 +42,6 @@ class GroupView:
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """What is to be known of one run, or of the report itself."""
-
-    where: str
-    texts: list[str]
-
-
-@dataclass(frozen=True)
 class Section:
     """Pictures under one heading."""
 
@@ -103,12 +95,10 @@ def group_views(study: Study, differing: Sequence[str]) -> list[GroupView]:
     return [view(index, group) for index, group in enumerate(study.groups)]
 
 
-def troubles(study: Study, gallery: Gallery) -> list[Trouble]:
+def troubles(study: Study, gallery: Gallery) -> list[tuple[str, list[str]]]:
     """What a reader must know first: figures that failed, then runs in their order."""
-    found = [Trouble("This report", gallery.problems)]
-    for title, run in zip(titles(study.runs), study.runs, strict=True):
-        found.append(Trouble(title, findings(run)))
-    return [trouble for trouble in found if trouble.texts]
+    of_runs = zip(titles(study.runs), map(findings, study.runs), strict=True)
+    return [(who, texts) for who, texts in [("This report", gallery.problems), *of_runs] if texts]
 
 
 def common(study: Study) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import reduce
 
 from core.api import RecordedRun, RunGroup, Study
-from plugins.commands.report.differences import ABSENT, leaves, step, written
+from plugins.commands.report.differences import leaves, step, written
 from plugins.commands.report.facts import NOTHING, items, part
 
 DEFAULT = "default"
@@ -37,7 +37,7 @@ def settings(group: RunGroup, differing: Sequence[str]) -> dict[str, list[Preset
     named = [key for key, _ in leaves(config, named=True)]
     placed = [key for key, _ in leaves(config)] if config else []
     for key, name in zip(placed, named, strict=False):
-        values = [written(_at(run.config, key)) for run in group.runs]
+        values = [written(reduce(step, key.split("."), run.config)) for run in group.runs]
         origins = [origin(run, key) for run in group.runs]
         apart = any(_overlap(name, other) for other in differing)
         line = PresetLine(*_split(key), _together(values), _together(origins), apart)
@@ -71,15 +71,6 @@ def origin(run: RecordedRun, key: str) -> str:
             return str(set_by[node])
         node = node.rpartition(".")[0]
     return DEFAULT
-
-
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    value: Any = config
-    for child in key.split("."):
-        if not isinstance(value, (Mapping, list)):
-            return ABSENT
-        value = step(value, child)
-    return value
 
 
 def _together(texts: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,8 @@ def _listed(names: Sequence[str]) -> str:
 def read_run(directory: Path) -> RecordedRun:
     """Everything a run directory tells. Nothing that is wrong with it is an error."""
     problems: list[str] = []
-    record = _read_record(directory / "run.json", problems)
-    config = _read_config(directory / "resolved.yaml", problems)
+    record = _read_mapping(directory / "run.json", json.loads, problems)
+    config = _read_mapping(directory / "resolved.yaml", yaml.safe_load, problems)
     series = read_metrics(directory / "metrics.jsonl", problems)
     matrices = _read_matrices(directory, problems)
     # absolute, so that the run has a name even as "."
@@ -77,45 +77,25 @@ def read_run(directory: Path) -> RecordedRun:
     )
 
 
-def _read_record(path: Path, problems: list[str]) -> Mapping[str, Any]:
-    text = _text(path, problems)
-    if text is None:
-        return {}
+def _read_mapping(path: Path, parse: Callable[[str], Any], problems: list[str]) -> dict[str, Any]:
+    """Empty where the file does not hold one; the reason is added to ``problems``."""
+    name = path.name
     try:
-        return _mapping(path, json.loads(text), problems)
-    except json.JSONDecodeError as error:
-        problems.append(f"{path.name} is damaged: line {error.lineno}: {error.msg}")
-        return {}
-
-
-def _read_config(path: Path, problems: list[str]) -> Mapping[str, Any]:
-    text = _text(path, problems)
-    if text is None:
-        return {}
-    try:
-        return _mapping(path, yaml.safe_load(text), problems)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f"line {mark.line + 1}: " if mark else ""
-        what = getattr(error, "problem", None) or "not YAML"
-        problems.append(f"{path.name} is damaged: {line}{what}")
-        return {}
-
-
-def _text(path: Path, problems: list[str]) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        value = parse(path.read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
-        problems.append(f"{path.name} is missing")
+        problems.append(f"{name} is missing")
     except OSError as error:
-        problems.append(f"{path.name} cannot be read: {error.strerror}")
-    return None
-
-
-def _mapping(path: Path, value: Any, problems: list[str]) -> Mapping[str, Any]:
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return value
-    problems.append(f"{path.name} is {'empty' if value is None else 'damaged: not a mapping'}")
+        problems.append(f"{name} cannot be read: {error.strerror}")
+    except json.JSONDecodeError as error:
+        problems.append(f"{name} is damaged: line {error.lineno}: {error.msg}")
+    except yaml.YAMLError as error:
+        mark, what = (getattr(error, key, None) for key in ("problem_mark", "problem"))
+        line = f"line {mark.line + 1}: " if mark else ""
+        problems.append(f"{name} is damaged: {line}{what or 'not YAML'}")
+    else:
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return value
+        problems.append(f"{name} is {'empty' if value is None else 'damaged: not a mapping'}")
     return {}
 
 

@@ -14,7 +14,7 @@ from plugins.commands.yaml_text import as_yaml
 ODD = ["off", "1e5", "é", "null", "", "${x}", "\\${x}", "a\\\\${b}", "# no"]
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

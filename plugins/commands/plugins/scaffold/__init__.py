@@ -50,9 +50,9 @@ TEMPLATE: Mapping[str, Template] = {
     "interventions": Template(
         "Weight clipping", "interventions:\n  - {name: NAME, every: 1_000, bound: 0.5}"
     ),
+    "loggers": Template("A logger that writes a table", "loggers:\n  - {name: NAME}"),
     "figures": Template("A figure of the last value of a metric"),
     "commands": Template("A verb that prints the last value of a metric"),
-    "loggers": Template("A logger that writes a table", "loggers:\n  - {name: NAME}"),
 }
 """By kind, as in :data:`core.api.hookspecs.KINDS`."""
 
@@ -118,6 +118,8 @@ def render(kind: str, named: Names, version: str = __version__) -> dict[str, str
     template = TEMPLATE[kind]
     snippet = template.node.replace("NAME", named.component)
     values = {
+        "kind": kind,
+        "module": module_of(kind),
         "word": KINDS[kind],
         "name": named.component,
         "distribution": named.distribution,
@@ -129,7 +131,9 @@ def render(kind: str, named: Names, version: str = __version__) -> dict[str, str
         "requirement": requirement(version),
     }
     loader = FileSystemLoader(TEMPLATES)  # of Python, YAML and Markdown: nothing to be escaped
-    templates = Environment(loader=loader, undefined=StrictUndefined, keep_trailing_newline=True)
+    templates = Environment(
+        loader=loader, undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
     return {
         path: templates.get_template(f"{source}.jinja").render(values)
         for path, source in _sources(kind, named).items()

@@ -11,7 +11,6 @@ import torch
 
 from core.api import OptimizerContext
 from core.api.losses import Phase
-from core.cli import main
 from core.config import load, resolve
 from core.plugins import Plugins
 from plugins.commands.describe.arithmetic import DenseProduct, dense_products, describe
@@ -123,10 +122,3 @@ def test_counting_leaves_the_layers_as_they_are() -> None:
         assert sum(isinstance(module, DenseProduct) for module in inside) > 10
         assert len(inside) == len(before)
     assert all(a is b for a, b in zip(sparse.loss.modules(), before, strict=True))
-
-
-def test_the_memory_is_printed(capsys: Any) -> None:
-    assert main(["describe", str(PRESETS / "quickstart.yaml"), "execution=sparse"]) == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("memory"))
-    parts = ("weights", "gradients", "optimizer", "targets", "masks", "index")
-    assert all(f"{part} " in line for part in parts)

@@ -15,5 +15,5 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of four runs, with its report in ``report/``."""
     folder = tmp_path_factory.mktemp("study")
     write_study(folder, seeds=2, **SHORT)
-    assert report(folder) == 0
+    assert report(folder, "--format", "svg") == 0
     return folder

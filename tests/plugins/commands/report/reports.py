@@ -10,7 +10,7 @@ from typing import Any
 from core.cli import main
 
 SHORT: dict[str, Any] = {"frames": 10_000}
-FEW = ("--figures", "returns")
+FEW = ("--figures", "returns", "--format", "svg")
 """Arguments for a page with little to draw."""
 
 

@@ -101,8 +101,8 @@ CONFIG = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=50)
-@given(configs=st.lists(CONFIG, min_size=1, max_size=6))
+@settings(max_examples=25)
+@given(configs=st.lists(CONFIG, min_size=1, max_size=4))
 def test_groups_hold_what_differs_in_seeds_only_and_have_unique_labels(configs: list[Any]) -> None:
     runs = [RecordedRun(Path(f"run{i}"), config=c) for i, c in enumerate(configs)]
     study = group_runs(runs)

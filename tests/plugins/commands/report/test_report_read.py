@@ -168,12 +168,12 @@ def test_any_mixture_is_read_as_by_a_plain_loop(
 
 def test_reading_is_fast(tmp_path: Path) -> None:
     scalars = {f"group/metric{i}": i + 0.123456789 for i in range(15)}
-    lines = "".join(json.dumps({"step": 1000 * i} | scalars) + "\n" for i in range(20_000))
+    lines = "".join(json.dumps({"step": 1000 * i} | scalars) + "\n" for i in range(5_000))
     (tmp_path / METRICS).write_text(lines)
     started = time.process_time()
     series = read_metrics(tmp_path / METRICS, [])
-    assert time.process_time() - started < 2  # 0.25 s where this was written
-    assert len(series["group/metric3"].steps) == 20_000
+    assert time.process_time() - started < 0.5  # 0.06 s where this was written
+    assert len(series["group/metric3"].steps) == 5_000
 
 
 # --- what is missing or damaged ---------------------------------------------------------

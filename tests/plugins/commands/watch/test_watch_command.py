@@ -285,10 +285,10 @@ def test_a_real_run_and_its_resumption(
     tiny: Path, tmp_path: Path, capsys: Any, monkeypatch: Any
 ) -> None:
     run = tmp_path / "run"
-    assert main(["run", str(tiny), "frames=300", "--run-dir", str(run)]) == 0
+    assert main(["run", str(tiny), "frames=200", "--run-dir", str(run)]) == 0
     capsys.readouterr()
     assert main(["watch", str(run)]) == 0
-    assert "finished: 300 of 300 frames; evaluation return" in capsys.readouterr().out
+    assert "finished: 200 of 200 frames; evaluation return" in capsys.readouterr().out
     seen = []
     drive = Session.drive
 
@@ -298,8 +298,8 @@ def test_a_real_run_and_its_resumption(
         return drive(self, *arguments, **named)
 
     monkeypatch.setattr(Session, "drive", watched)
-    assert main(["resume", str(run), "frames=400"]) == 0
+    assert main(["resume", str(run), "frames=300"]) == 0
     assert "running, last line" in seen[0]  # what it was before does not count any more
-    assert "300 of 400 frames" in seen[0]
-    assert "resumed at frame 300 frames=400" in seen[0]
+    assert "200 of 300 frames" in seen[0]
+    assert "resumed at frame 200 frames=300" in seen[0]
     assert "finished:" not in seen[0]
