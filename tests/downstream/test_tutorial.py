@@ -182,8 +182,8 @@ def test_the_failure_that_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.syspath_prepend(tmp_path / "src")
     suite: Any = suite_for("masks", "dealt", plugin="openwork_dealt")()
     with pytest.raises(AssertionError) as failed:
-        suite.test_draws_from_the_given_generator_only()
+        suite.test_draws_from_its_generator_alone()
     message = str(failed.value).splitlines()[0]
-    assert f"    failed draws_from_the_given_generator_only: {message}\n" in PAGE
+    assert f"    failed draws_from_its_generator_alone: {message}\n" in PAGE
     for name in ("openwork_dealt", "openwork_dealt.scheme"):
         del sys.modules[name]

@@ -79,11 +79,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 def differences(before: Any, after: Any, within: float = 0.0) -> list[str]:
     """Names of what is not the same: bit for bit (NaN equals NaN), or ``within`` a tolerance."""
     one, other = flat(before), flat(after)
-    return [
-        name
-        for name in dict.fromkeys([*one, *other])
-        if name not in one or name not in other or not _same(one[name], other[name], within)
-    ]
+    names = dict.fromkeys([*one, *other])
+    return [name for name in names if not _same(one.get(name), other.get(name), within)]
 
 
 def _same(one: Any, other: Any, within: float) -> bool:

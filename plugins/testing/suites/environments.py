@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,13 +17,16 @@ import torch
 from core.agent.randomness import random_state, seed_everything, untouched_randomness
 from core.api.environments import EnvironmentContext
 from plugins.testing.harness.snapshots import through_a_file
-from plugins.testing.harness.walks import FLAGS, actions, apart, closing, episodes, walk
 from plugins.testing.harness.watching import drawn_from
 from plugins.testing.suites.component import ComponentSuite
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from core.api.environments import EnvironmentSpec
 
+FLAGS = ("done", "terminated", "truncated")
+NEXT = ("observation", "reward", *FLAGS)
 LONGEST = 400
 """Agent steps of a walk, at most, where it should come to the end of an episode."""
 
@@ -39,26 +44,17 @@ class EnvironmentSuite(ComponentSuite):
     steps: ClassVar[int] = 60
     """Agent steps of a walk; more, if episodes are longer."""
 
-    _kept: ClassVar[dict[type, Any]] = {}
-
     def context(self) -> EnvironmentContext:
         return EnvironmentContext()
 
     @property
-    def environments(self) -> Any:
-        """The component, built once for all checks."""
-        if type(self) not in self._kept:
-            self._kept[type(self)] = self.build()
-        return self._kept[type(self)]
-
-    @property
     def spec(self) -> EnvironmentSpec:
-        spec: EnvironmentSpec = self.environments.spec
+        spec: EnvironmentSpec = _built(type(self)).spec
         return spec
 
     def make(self, count: int, seed: int = 0) -> Any:
         """So many environments."""
-        return self.environments.make(count, seed)
+        return _built(type(self)).make(count, seed)
 
     @property
     def long(self) -> int:
@@ -317,3 +313,63 @@ class EnvironmentSuite(ComponentSuite):
                 steps.append(step.clone())
             where = apart(steps, walk(twin, taken)[0])
             assert not where, f"an environment that is drawn goes on differently, in {where}"
+
+
+@functools.cache
+def _built(suite: type[EnvironmentSuite]) -> Any:
+    """The component, built once for all checks."""
+    return suite().build()
+
+
+# --- ways through an environment
+
+
+@contextmanager
+def closing(*environments: Any) -> Iterator[tuple[Any, ...]]:
+    """The environments, closed afterwards."""
+    try:
+        yield environments
+    finally:
+        for environment in environments:
+            environment.close(raise_if_closed=False)
+
+
+def actions(environment: Any, steps: int, seed: int = 0) -> list[Tensor]:
+    """Random actions of its specification, by this seed alone."""
+    with untouched_randomness():
+        seed_everything(seed)
+        return [environment.action_spec.rand() for _ in range(steps)]
+
+
+def walk(environment: Any, taken: Sequence[Tensor], root: Any = None) -> tuple[list[Any], Any]:
+    """What each action led to, copied, and the root after the last; one reused action tensor.
+
+    A policy may reuse its tensor too, so that an environment must copy what it keeps.
+    """
+    reused = torch.empty_like(taken[0])
+    root = environment.reset() if root is None else root
+    steps = []
+    for action in taken:
+        stepped, root = environment.step_and_maybe_reset(root.set("action", reused.copy_(action)))
+        steps.append(stepped.clone())
+    return steps, root
+
+
+def apart(one: Sequence[Any], other: Sequence[Any]) -> str:
+    """Where two walks differ first, in words; empty if they are the same bit for bit."""
+    for k, (first, second) in enumerate(zip(one, other, strict=True)):
+        for key in ("observation", "is_init", *(("next", name) for name in NEXT)):
+            if not torch.equal(first.get(key), second.get(key)):
+                name = key if isinstance(key, str) else f"next {key[1]}"
+                return f"'{name}' of step {k}"
+    return ""
+
+
+def episodes(steps: Sequence[Any], index: int) -> Iterator[list[Any]]:
+    """The whole episodes of one environment of a walk, from its first step on."""
+    episode: list[Any] = []
+    for step in steps:
+        episode.append(step[index])
+        if bool(step[index].get(("next", "done"))):
+            yield episode
+            episode = []
