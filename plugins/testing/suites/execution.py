@@ -90,8 +90,7 @@ class ExecutionSuite(ComponentSuite):
                     f"kept weights and zero the others, in place; '{name}' is not so"
                 )
                 assign_dense(module, name, torch.ones(mask.shape))
-            execution.reapply()
-            for name, mask in masks.items():
+                execution.reapply()
                 assert torch.equal(dense(module, name), mask.float()), (
                     f"{where}: after weights were written, 'reapply' is to zero the removed "
                     f"ones of '{name}' and leave the others"

@@ -124,10 +124,6 @@ FAULTS = [
         ),
     ),
     _fault("gives_every_transition_in_order", "oldest first", Backwards, **IN_ORDER),
-    _fault(
-        *("counts_what_it_holds", "it says that it holds"),
-        but(Plain, __len__=lambda self: 2 * len(self.held)),
-    ),
     _fault(SEED, "context.seed alone", Unseeded),
     _fault(SEED, "NumPy's", drawing(lambda self, batch: np.random.rand() and None)),
     _fault(

@@ -100,7 +100,7 @@ FAULTS = [
         **CHOICES,
     ),
     _fault(
-        *("importing_the_plugin_brings_no_heavy_library", "torch", Halves), suite={"plugin": FILE}
+        *("importing_the_plugin_brings_no_heavy_library", "imageio", Halves), suite={"plugin": FILE}
     ),
     _fault("builds_share_no_state", "seen", but(Halves, seen={})),
     _fault("draws_masks_that_fit", "'brain'", but(Halves, target="brain")),
@@ -117,7 +117,10 @@ FAULTS = [
     ),
     _fault("removed_weights_stay_zero", "not zero", Reviving),
     _fault("masks_are_the_same_whatever_the_execution", "under 'sparse'", Peeking),
-    _fault("goes_on_alike_in_a_new_process", "state_dict()", Halves, suite={"plugin": FILE}),
+    _fault(
+        *("goes_on_alike_in_a_new_process", "state_dict()", Halves),
+        suite={"plugin": FILE, "capabilities": {"streaming": False}},
+    ),
     _fault(
         "is_due_at_its_frames", "not batch", but(Halves, due=Turning.due, change=Turning.change)
     ),

@@ -42,6 +42,7 @@ NOT_OF_PICTURES = [
     "a_time_limit_truncates",
     "action_repeat_counts",
     "torchrl_accepts_its_specs",
+    "episodes_are_marked_and_connected",
 ]
 CHECKED: list[Any] = []
 
@@ -144,7 +145,11 @@ of(
     refused=({"capacity": 0}, {"updates_per_step": 0.0}, {"learning_starts": 71}, {"storage": "a"}),
     steps=40,
 )
-of("data", "replay", options={**REPLAY, "storage": "memmap", "updates_per_step": 0.5}, steps=40)
+of(
+    *("data", "replay", "draws_by_its_seed_alone", "sampling_changes_nothing"),
+    options={**REPLAY, "storage": "memmap", "updates_per_step": 0.5},
+    steps=40,
+)
 of("data", "stream")
 
 of(
@@ -189,10 +194,11 @@ of(
     capabilities=NOT_DRAWN,
 )
 
-of("execution", "masked")
+of("execution", "masked", "outputs_and_gradients_are_those_of_masked", "learns_what_masked_learns")
 of("execution", "sparse")
 of("execution", "sparse", options={"product": "densified"})
-of("execution", "auto")
+# on a CPU it chooses among the two above
+of("execution", "auto", "a_copy_is_a_network_of_its_own", "other_masks_keep_what_lives_on")
 
 of("diagnostics", "effective_rank", options=SMALL, refused=({"delta": 2.0}, {"every": 0}))
 of(
@@ -216,7 +222,7 @@ of(
     refused=({"every": 0}, {"last": 0}, {"until": 10}),
 )
 of(
-    *("interventions", "periodic_reset"),
+    *("interventions", "periodic_reset", "is_due_at_its_frames"),
     options={"at": [500], "last": 1, "networks": ["critic"], "optimizer": False},
 )
 of(
