@@ -49,11 +49,10 @@ def snapshot(run: Experiment, folder: Path) -> dict[str, Any]:
 def _modules(loss: nn.Module) -> Iterator[tuple[str, Any]]:
     """What a state dict does not tell."""
     for name, module in loss.named_modules():
-        yield f"{name}: mode", "training" if module.training else "evaluation"
+        yield f"{name}: mode", module.training
         yield f"{name}: hooks", sum(len(getattr(module, hooks)) for hooks in _HOOKS)
     for name, parameter in loss.named_parameters():
-        yield f"{name}: requires_grad", parameter.requires_grad
-        yield f"{name}: grad", "none" if parameter.grad is None else parameter.grad
+        yield f"{name}: grad", (parameter.requires_grad, parameter.grad)
 
 
 def flat(value: Any) -> dict[str, Any]:

@@ -50,12 +50,14 @@ class EnvironmentSuite(ComponentSuite):
 
     @property
     def spec(self) -> EnvironmentSpec:
-        spec: EnvironmentSpec = _built(type(self)).spec
+        suite: Any = type(self)
+        spec: EnvironmentSpec = _built(suite).spec
         return spec
 
     def make(self, count: int, seed: int = 0) -> Any:
         """So many environments."""
-        return _built(type(self)).make(count, seed)
+        suite: Any = type(self)
+        return _built(suite).make(count, seed)
 
     @property
     def long(self) -> int:
@@ -310,7 +312,7 @@ class EnvironmentSuite(ComponentSuite):
 
 
 @functools.cache
-def _built(suite: type[EnvironmentSuite]) -> Any:
+def _built(suite: Any) -> Any:
     """The component, built once for all checks."""
     return suite().build()
 
