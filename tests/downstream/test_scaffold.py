@@ -123,7 +123,7 @@ def test_they_pass_their_own_tests(word: str, made: Made, monkeypatch: pytest.Mo
     suite = suite_for(SINGULAR[word], f"my_{word}", plugin=f"openwork_my_{word}")
     checked = list(run_checks(suite))
     assert [one for one in checked if one.outcome == "failed"] == []
-    assert sum(one.outcome == "passed" for one in checked) > 7
+    assert sum(one.outcome == "passed" for one in checked) >= 7
 
 
 def test_each_is_offered_and_its_preset_is_right(made: Made) -> None:

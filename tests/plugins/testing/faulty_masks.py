@@ -119,7 +119,7 @@ FAULTS = [
     _fault("masks_are_the_same_whatever_the_execution", "under 'sparse'", Peeking),
     _fault(
         *("goes_on_alike_in_a_new_process", "state_dict()", Halves),
-        suite={"plugin": FILE, "capabilities": {"streaming": False}},
+        suite={"plugin": FILE},
     ),
     _fault(
         "is_due_at_its_frames", "not batch", but(Halves, due=Turning.due, change=Turning.change)

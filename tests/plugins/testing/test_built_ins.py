@@ -235,7 +235,8 @@ of("interventions", "redo", options={"every": 400, "tau": 0.9, **SMALL}, refused
 
 of("figures", "returns", refused=({"smooth": 2}, {"statistic": "median"}))
 for name in ("losses", "diagnostics", "interference", "densities", "time"):
-    of("figures", name)
+    # pictures follow from the runs alone, but for the bootstraps of returns
+    of("figures", name, "draws_the_same_bytes_again")
 
 QUICK = ("--widths", "32", "--sparsity", "0.5", "--batch", "4", "--seconds", "0.1", "--json")
 VERBS: dict[str, tuple[list[str], list[str]]] = {

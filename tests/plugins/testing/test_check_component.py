@@ -48,7 +48,15 @@ def test_it_says_everything_that_is_wrong():
 
 
 def test_attributes_of_the_suite_can_be_given():
-    suite = suite_for("masks", "faulty", None, plugin(Turning), keeps_count=True, frames=200)
+    suite = suite_for(
+        "masks",
+        "faulty",
+        None,
+        plugin(Turning),
+        keeps_count=True,
+        frames=200,
+        capabilities={"streaming": False},
+    )
     found = {checked.name: checked for checked in run_checks(suite)}
     assert found["masks_change_in_the_run"].outcome == "passed"
     assert found["values_out_of_range_are_refused"].outcome == "skipped"

@@ -20,7 +20,7 @@ def choosing_the_longer_way(root):
     return root.set("action", 1 + 2 * along_y + sign)
 
 
-def returns(env, policy, steps=400):
+def returns(env, policy, steps=150):
     """Mean return of the episodes that ended."""
     root, running, ended = env.reset(), torch.zeros(*env.batch_size, 1), []
     for _ in range(steps):
