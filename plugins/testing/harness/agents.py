@@ -239,11 +239,6 @@ class TinyRun:
         self.done = state["done"]
 
 
-def spec_from(values: Mapping[str, Any]) -> EnvironmentSpec:
-    """A spec from ``dataclasses.asdict`` of one, by way of JSON."""
-    return EnvironmentSpec(**{**values, "observation": tuple(values["observation"])})
-
-
 # --- weights ----------------------------------------------------------------------------
 
 

@@ -108,39 +108,37 @@ class Experience:
 
     def problems(self, batch: TensorDictBase, returns: Returns) -> Iterator[str]:
         """What is wrong with the rows of a batch."""
-        for row in range(batch.batch_size[0]):
-            found = batch[row]
+        for found in batch:
             place = self._places.get(found["observation"].numpy().tobytes())
             if place is None:
                 yield "'observation' is none that was collected"
                 continue
-            yield from self._row_problems(found, *place, returns)
+            environment, number, start = place
+            episode = self._episodes[environment][number]
+            end = min(start + returns.n_step, len(episode.actions))
+            where = f"step {start} of an episode of {episode.length}"
+            for wrong in self._misfits(found, episode, start, end, returns):
+                yield f"{wrong} ({where})"
 
-    def _row_problems(
-        self, found: Any, environment: int, number: int, start: int, returns: Returns
+    def _misfits(
+        self, found: Any, episode: Episode, start: int, end: int, returns: Returns
     ) -> Iterator[str]:
-        episode = self._episodes[environment][number]
-        end = min(start + returns.n_step, len(episode.actions))
-        summed = range(start, end)
-        ended = end == episode.length
+        steps, ended = end - start, end == episode.length
         terminated = ended and episode.terminates
-        reward = sum(returns.gamma ** (i - start) * episode.rewards[i] for i in summed)
-        where = f"step {start} of an episode of {episode.length}"
-        if end - start < returns.n_step and not ended:
-            yield f"{where} is given before the {returns.n_step} rewards from it are there"
+        reward = sum(returns.gamma**i * episode.rewards[start + i] for i in range(steps))
+        discount = 0.0 if terminated else returns.gamma**steps
+        given = {key: float(found["next", key]) for key in ("reward", "discount")}
+        if steps < returns.n_step and not ended:
+            yield f"it is given before the {returns.n_step} rewards from it are there"
         if not torch.equal(found["action"], episode.actions[start]):
-            yield f"'action' is not the one taken ({where})"
+            yield "'action' is not the one taken"
         if not torch.equal(found["next", "observation"], self._stacked(episode, end)):
-            yield f"'next' 'observation' is not the one {end - start} steps on ({where})"
-        if abs(float(found["next", "reward"]) - reward) > 1e-5:
+            yield f"'next' 'observation' is not the one {steps} steps on"
+        if abs(given["reward"] - reward) > 1e-5:
             yield (
-                f"'next' 'reward' is {float(found['next', 'reward']):.4g}, the discounted sum of "
-                f"{end - start} is {reward:.4g} ({where})"
+                f"'next' 'reward' is {given['reward']:.4g}, the discounted sum of {steps} is "
+                f"{reward:.4g}"
             )
-        wanted = 0.0 if terminated else returns.gamma ** (end - start)
-        if abs(float(found["next", "discount"]) - wanted) > 1e-6:
+        if abs(given["discount"] - discount) > 1e-6:
             how = "a termination" if terminated else "a time limit" if ended else "going on"
-            yield (
-                f"'next' 'discount' is {float(found['next', 'discount']):.4g} at {how}, not "
-                f"{wanted:.4g} ({where})"
-            )
+            yield f"'next' 'discount' is {given['discount']:.4g} at {how}, not {discount:.4g}"

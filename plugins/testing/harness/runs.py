@@ -115,13 +115,7 @@ def experiment(plugins: Plugins, values: Mapping[str, Any]) -> Experiment:
 
 
 def live(run: Experiment, steps: int, updates: int | None = None) -> None:
-    """Collect so many agent steps and learn from them as the data source says.
-
-    Args:
-        run: What is wired.
-        steps: Agent steps at most.
-        updates: Stop as soon as there have been so many more.
-    """
+    """Collect so many agent steps and learn from them; stop early after so many ``updates``."""
     learner = run.agent.learner
     wanted = None if updates is None else learner.updates + updates
     collected = iter(run.collector())

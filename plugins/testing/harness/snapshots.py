@@ -49,11 +49,10 @@ def snapshot(run: Experiment, folder: Path) -> dict[str, Any]:
 def _modules(loss: nn.Module) -> Iterator[tuple[str, Any]]:
     """What a state dict does not tell."""
     for name, module in loss.named_modules():
-        yield f"{name}: mode", "training" if module.training else "evaluation"
+        yield f"{name}: mode", module.training
         yield f"{name}: hooks", sum(len(getattr(module, hooks)) for hooks in _HOOKS)
     for name, parameter in loss.named_parameters():
-        yield f"{name}: requires_grad", parameter.requires_grad
-        yield f"{name}: grad", "none" if parameter.grad is None else parameter.grad
+        yield f"{name}: grad", (parameter.requires_grad, parameter.grad)
 
 
 def flat(value: Any) -> dict[str, Any]:
@@ -79,11 +78,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 def differences(before: Any, after: Any, within: float = 0.0) -> list[str]:
     """Names of what is not the same: bit for bit (NaN equals NaN), or ``within`` a tolerance."""
     one, other = flat(before), flat(after)
-    return [
-        name
-        for name in dict.fromkeys([*one, *other])
-        if name not in one or name not in other or not _same(one[name], other[name], within)
-    ]
+    names = dict.fromkeys([*one, *other])
+    return [name for name in names if not _same(one.get(name), other.get(name), within)]
 
 
 def _same(one: Any, other: Any, within: float) -> bool:

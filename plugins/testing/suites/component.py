@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from unittest import SkipTest
 
 from core.api.component import AnyComponent
 from core.api.errors import UserError, did_you_mean
-from core.api.hookspecs import KINDS
 from core.plugins import Plugins
 from core.plugins.validation import PluginError
 from plugins.testing.harness import catalogue as offered
 from plugins.testing.harness import newprocess
 from plugins.testing.harness.options import options_of
-from plugins.testing.harness.sharing import shared
 
 
 class ComponentSuite:
@@ -168,7 +166,31 @@ class ComponentSuite:
             "build function or in __init__"
         )
 
-    def __init_subclass__(cls) -> None:
-        """Refuse a suite of a kind that there is not."""
-        super().__init_subclass__()
-        assert not cls.kind or cls.kind in KINDS, f"kind must be one of {', '.join(KINDS)}"
+
+def shared(first: Any, second: Any) -> Iterator[str]:
+    """Attributes by which two objects could change each other, and the object if it is one.
+
+    An empty container that stands in the class is for all its objects together.
+    """
+    if first is second:
+        if _holds(first) or getattr(first, "__dict__", None):
+            yield f"the object itself ({type(first).__name__})"
+        return
+    for name, value in vars(first).items() if hasattr(first, "__dict__") else ():
+        if value is getattr(second, name, None) and _holds(value):
+            yield name
+    for base in type(first).__mro__:
+        for name, value in vars(base).items():
+            if isinstance(value, list | dict | set) and not value and not name.startswith("__"):
+                yield f"{base.__name__}.{name}"
+
+
+def _holds(value: Any) -> bool:
+    """Whether ``value`` is a container, a tensor, an array, a module or a generator."""
+    kinds: list[type] = [list, dict, set, bytearray]
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if torch is not None:
+        kinds += [torch.Tensor, torch.nn.Module, torch.Generator]
+    if numpy is not None:
+        kinds += [numpy.ndarray, numpy.random.Generator]
+    return isinstance(value, tuple(kinds))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -79,8 +78,9 @@ class DataSuite(ComponentSuite):
         return batches
 
     def cases(self) -> Iterator[tuple[EnvironmentSpec, Returns]]:
-        """Every environment with every way to sum rewards."""
-        yield from ((spec, returns) for spec in self.specs for returns in self.returns)
+        """The first environment with one reward, each with the most that are summed."""
+        most = [(spec, self.returns[-1]) for spec in self.specs]
+        yield from dict.fromkeys([(self.specs[0], self.returns[0]), *most])
 
     # --- batches ------------------------------------------------------------------------
 
@@ -161,22 +161,6 @@ class DataSuite(ComponentSuite):
                         there = torch.equal(batch[key], collected[:, step][key])
                         assert there, f"'{key}' of a batch is not that of the step: oldest first"
 
-    def test_counts_what_it_holds(self) -> None:
-        for spec in self.specs:
-            with self.source(spec) as source:
-                size = source.bytes
-                assert len(source) == 0, f"it holds {len(source)} before it was given anything"
-                experience = Experience(spec, COUNT)
-                self.feed(source, experience, self.steps)
-                held = len(source)
-                assert self.replays <= held <= experience.steps, (
-                    f"it says that it holds {held} of {experience.steps} transitions"
-                )
-                assert source.bytes == size, "'bytes' is what it holds when full: it changed"
-                pixels = torch.Size(spec.observation).numel() // spec.frame_stack
-                least = held * pixels * (1 if spec.pixels else 4)
-                assert size >= least, f"'bytes' is {size}, but {held} observations take {least}"
-
     # --- randomness ---------------------------------------------------------------------
 
     def test_draws_by_its_seed_alone(self) -> None:
@@ -241,24 +225,21 @@ class DataSuite(ComponentSuite):
     def test_never_changes_a_file_that_it_named(self) -> None:
         with self.source() as source, tempfile.TemporaryDirectory() as name:
             folder, experience = Path(name), Experience(self.specs[0], COUNT)
-            known: dict[str, str] = {}
+            known: dict[str, bytes] = {}
             for _ in range(3):
                 self.feed(source, experience, self.steps // 2)
                 state = source.save(folder)
                 assert "files" in state, "save() is to list its files under 'files'"
                 missing = [file for file in state["files"] if not (folder / file).is_file()]
                 assert not missing, f"save() names {', '.join(missing)}, which it did not write"
-                for file, digest in known.items():
-                    assert _digest(folder / file) == digest, (
+                for file, content in known.items():
+                    there = (folder / file).is_file() and (folder / file).read_bytes() == content
+                    assert there, (
                         f"a later save() changed {file}, on which the checkpoint before relies: "
                         "write new files"
                     )
-                known |= {file: _digest(folder / file) for file in state["files"]}
+                known |= {file: (folder / file).read_bytes() for file in state["files"]}
 
 
 def _equal(first: list[TensorDictBase], second: list[TensorDictBase]) -> bool:
     return not differences([b.to_dict() for b in first], [b.to_dict() for b in second])
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "gone"

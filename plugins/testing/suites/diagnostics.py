@@ -109,7 +109,7 @@ class DiagnosticSuite(ExaminedSuite):
                 assert not found, (
                     f"of the agent '{agent}', dense weights held at zero and kept weights alone "
                     f"give other numbers: {found}; see weights and gradients through "
-                    "core.api.dense, and let removed weights (Probe.masks) count for nothing"
+                    "core.api.dense, and let removed weights (AgentView.masks) count for nothing"
                 )
 
     def test_compares_an_update_with_what_was_before(self) -> None:

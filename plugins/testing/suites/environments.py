@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from torchrl.envs import EnvBase
+from torchrl.envs.utils import check_env_specs
 
 from core.agent.randomness import random_state, seed_everything, untouched_randomness
 from core.api.environments import EnvironmentContext
 from plugins.testing.harness.snapshots import through_a_file
-from plugins.testing.harness.walks import FLAGS, actions, apart, closing, episodes, walk
 from plugins.testing.harness.watching import drawn_from
 from plugins.testing.suites.component import ComponentSuite
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from core.api.environments import EnvironmentSpec
 
+FLAGS = ("done", "terminated", "truncated")
+NEXT = ("observation", "reward", *FLAGS)
 LONGEST = 400
 """Agent steps of a walk, at most, where it should come to the end of an episode."""
 
@@ -39,26 +45,19 @@ class EnvironmentSuite(ComponentSuite):
     steps: ClassVar[int] = 60
     """Agent steps of a walk; more, if episodes are longer."""
 
-    _kept: ClassVar[dict[type, Any]] = {}
-
     def context(self) -> EnvironmentContext:
         return EnvironmentContext()
 
     @property
-    def environments(self) -> Any:
-        """The component, built once for all checks."""
-        if type(self) not in self._kept:
-            self._kept[type(self)] = self.build()
-        return self._kept[type(self)]
-
-    @property
     def spec(self) -> EnvironmentSpec:
-        spec: EnvironmentSpec = self.environments.spec
+        suite: Any = type(self)
+        spec: EnvironmentSpec = _built(suite).spec
         return spec
 
     def make(self, count: int, seed: int = 0) -> Any:
         """So many environments."""
-        return self.environments.make(count, seed)
+        suite: Any = type(self)
+        return _built(suite).make(count, seed)
 
     @property
     def long(self) -> int:
@@ -68,8 +67,6 @@ class EnvironmentSuite(ComponentSuite):
     # --- specifications -----------------------------------------------------------------
 
     def test_torchrl_accepts_its_specs(self) -> None:
-        from torchrl.envs.utils import check_env_specs
-
         with closing(self.make(2)) as (environment,), untouched_randomness():
             assert environment.batch_size == torch.Size([2]), (
                 f"make(2, seed) is to have batch_size [2], got {list(environment.batch_size)}"
@@ -112,39 +109,37 @@ class EnvironmentSuite(ComponentSuite):
 
     def test_episodes_are_marked_and_connected(self) -> None:
         with closing(self.make(2)) as (environment,):
-            root, steps = environment.reset(), []
+            root = environment.reset()
             assert bool(root["is_init"].all()), "after 'reset', 'is_init' is to be true"
             for action in actions(environment, self.long):
-                step, root = environment.step_and_maybe_reset(root.set("action", action))
-                steps.append(step.clone())
-                assert torch.equal(root["is_init"], step["next", "done"]), (
+                stepped, after = environment.step_and_maybe_reset(root.set("action", action))
+                step, root = stepped.clone(), after
+                done, seen, next_seen = (
+                    step[key] for key in (("next", "done"), "observation", ("next", "observation"))
+                )
+                assert torch.equal(root["is_init"], done), (
                     "in the root after a step, 'is_init' is to be true where an episode has "
                     "ended and false elsewhere"
                 )
                 assert not any(bool(root[flag].any()) for flag in FLAGS), (
                     "in the root of a step, none of 'done', 'terminated' and 'truncated' is true"
                 )
-        for before, after in pairwise(steps):
-            on = ~before["next", "done"][:, 0]
-            assert torch.equal(after["observation"][on], before["next", "observation"][on]), (
-                "where no episode has ended, the root's observation is that of the step before"
-            )
-        one = self.spec.observation[0] // self.spec.frame_stack
-        for step in steps if self.spec.frame_stack > 1 else []:
-            assert torch.equal(
-                step["next", "observation"][:, :-one], step["observation"][:, one:]
-            ), "stacked frames are oldest first: a step drops the first and adds the last"
+                on = ~done[:, 0]
+                assert torch.equal(root["observation"][on], next_seen[on]), (
+                    "where no episode has ended, the root's observation is that of the step before"
+                )
+                one = self.spec.observation[0] // self.spec.frame_stack
+                stacked = torch.equal(next_seen[:, :-one], seen[:, one:])
+                assert self.spec.frame_stack == 1 or stacked, (
+                    "stacked frames are oldest first: a step drops the first and adds the last"
+                )
 
     def test_it_steps_as_torchrl_does(self) -> None:
-        from torchrl.envs import EnvBase
-
         with closing(self.make(3, 4), self.make(3, 4)) as (fast, general):
             taken = actions(fast, self.long)
-            root, rolled = general.reset(), []
-            for action in taken:
-                step, root = EnvBase.step_and_maybe_reset(general, root.set("action", action))
-                rolled.append(step.clone())
-            where = apart(walk(fast, taken)[0], rolled)
+            where = apart(
+                walk(fast, taken)[0], walk(general, taken, step=EnvBase.step_and_maybe_reset)[0]
+            )
             assert not where, f"'step_and_maybe_reset' and TorchRL's own differ in {where}"
 
     def test_a_reset_touches_only_the_chosen(self) -> None:
@@ -259,10 +254,9 @@ class EnvironmentSuite(ComponentSuite):
                     "writing into an observation that was given changes the next one: give a copy"
                 )
                 step, root = environment.step_and_maybe_reset(root.set("action", action))
-                given = step["next", "observation"]
+                root, given = root.clone(), step["next", "observation"]
                 # every other is written into; those between are to stay as they were given
                 if k % 2:
-                    root = root.clone()
                     given.zero_()
                 else:
                     held.append((k, given, given.clone()))
@@ -303,9 +297,8 @@ class EnvironmentSuite(ComponentSuite):
     def test_drawing_gives_rgb_and_changes_nothing(self) -> None:
         self.require("render")
         with closing(self.make(1, 2), self.make(1, 2)) as (environment, twin):
-            taken, steps = actions(environment, 6), []
-            root = environment.reset()
-            for k, action in enumerate(taken):
+            taken, root = actions(environment, 6), environment.reset()
+            for k, (action, wanted) in enumerate(zip(taken, walk(twin, taken)[0], strict=True)):
                 height, width = ((240, 320), (48, 64))[k % 2]
                 picture = environment.render(0, height, width)
                 shape, dtype = np.shape(picture), getattr(picture, "dtype", type(picture))
@@ -314,6 +307,67 @@ class EnvironmentSuite(ComponentSuite):
                     f"of uint8, got {list(shape)} {dtype}"
                 )
                 step, root = environment.step_and_maybe_reset(root.set("action", action))
-                steps.append(step.clone())
-            where = apart(steps, walk(twin, taken)[0])
-            assert not where, f"an environment that is drawn goes on differently, in {where}"
+                where = apart([step], [wanted])
+                assert not where, f"an environment that is drawn goes on differently, in {where}"
+
+
+@functools.cache
+def _built(suite: Any) -> Any:
+    """The component, built once for all checks."""
+    return suite().build()
+
+
+# --- ways through an environment
+
+
+@contextmanager
+def closing(*environments: Any) -> Iterator[tuple[Any, ...]]:
+    """The environments, closed afterwards."""
+    try:
+        yield environments
+    finally:
+        for environment in environments:
+            environment.close(raise_if_closed=False)
+
+
+def actions(environment: Any, steps: int, seed: int = 0) -> list[Tensor]:
+    """Random actions of its specification, by this seed alone."""
+    with untouched_randomness():
+        seed_everything(seed)
+        return [environment.action_spec.rand() for _ in range(steps)]
+
+
+def walk(
+    environment: Any, taken: Sequence[Tensor], root: Any = None, step: Any = None
+) -> tuple[list[Any], Any]:
+    """What each action led to, copied, and the root after the last; one reused action tensor.
+
+    A policy may reuse its tensor too, so that an environment must copy what it keeps.
+    """
+    reused, steps = torch.empty_like(taken[0]), []
+    root = environment.reset() if root is None else root
+    step = type(environment).step_and_maybe_reset if step is None else step
+    for action in taken:
+        stepped, root = step(environment, root.set("action", reused.copy_(action)))
+        steps.append(stepped.clone())
+    return steps, root
+
+
+def apart(one: Sequence[Any], other: Sequence[Any]) -> str:
+    """Where two walks differ first, in words; empty if they are the same bit for bit."""
+    for k, (first, second) in enumerate(zip(one, other, strict=True)):
+        for key in ("observation", "is_init", *(("next", name) for name in NEXT)):
+            if not torch.equal(first.get(key), second.get(key)):
+                name = key if isinstance(key, str) else f"next {key[1]}"
+                return f"'{name}' of step {k}"
+    return ""
+
+
+def episodes(steps: Sequence[Any], index: int) -> Iterator[list[Any]]:
+    """The whole episodes of one environment of a walk, from its first step on."""
+    episode: list[Any] = []
+    for step in steps:
+        episode.append(step[index])
+        if bool(step[index].get(("next", "done"))):
+            yield episode
+            episode = []

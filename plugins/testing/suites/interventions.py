@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.api.errors import RunStopped
@@ -32,13 +33,12 @@ class InterventionSuite(ExaminedSuite):
     tolerance: ClassVar[float] = 1e-4
     """Of weights between backends, relative to the largest of a parameter."""
 
-    def changed(self, run: Experiment, built: Any = None) -> dict[str, float]:
+    def changed(self, run: Experiment) -> dict[str, float]:
         """Let it change an agent, as core does; what it reports."""
-        step = self.built_for(run) if built is None else built
-        probe: Any = run.view()
+        step, probe = self.built_for(run), run.view()
         self.check_gathered(probe, step)
-        examiner = DiagnosticRunner({}, [(self.found.name, _Now(step))], seed=0)
-        (report,) = examiner.intervene(probe)
+        now: Any = SimpleNamespace(batch=step.batch, intervene=step.intervene, due=lambda *_: True)
+        (report,) = DiagnosticRunner({}, [(self.found.name, now)], seed=0).intervene(probe)
         return report
 
     # --- when ---------------------------------------------------------------------------
@@ -64,10 +64,9 @@ class InterventionSuite(ExaminedSuite):
     def test_says_what_it_needs_and_did(self) -> None:
         for agent in self.suited:
             with self.lent(agent) as run:
-                built = self.built_for(run)
-                self.check_batch(built)
+                self.check_batch(self.built_for(run))
                 before = agents.weights(run.agent)
-                self.check_numbers(self.changed(run, built))
+                self.check_numbers(self.changed(run))
                 moved = differences(before, agents.weights(run.agent))
                 assert moved or not self.capable("weights"), (
                     f"no weight of the agent '{agent}' changed; choose 'options' with which it "
@@ -121,14 +120,3 @@ class InterventionSuite(ExaminedSuite):
                         f"'{name}' of the agent '{agent}' is another where only kept weights are "
                         "stored; see and write weights through core.api.dense and assign_dense"
                     )
-
-
-class _Now:
-    """An intervention that is due whenever it is asked."""
-
-    def __init__(self, step: Any) -> None:
-        self.batch = step.batch
-        self.intervene = step.intervene
-
-    def due(self, last: int, frame: int) -> bool:
-        return True

@@ -16,8 +16,7 @@ from unittest import mock
 import numpy as np
 
 from core.api.loggers import LoggerContext, RunInfo
-from plugins.testing.harness.sharing import shared
-from plugins.testing.suites.component import ComponentSuite
+from plugins.testing.suites.component import ComponentSuite, shared
 
 SCALARS = {"loss/critic": 0.5, "eval/return": 12.0, "time/elapsed": 3.25}
 ODD = {"": 1.0, "a b": 1.0, "ä/ö": 1.0, "x" * 300: 1.0, "../up": 1.0, "a//b": 1.0, "%s{}": 1.0}

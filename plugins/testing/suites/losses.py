@@ -55,7 +55,6 @@ class LossSuite(ComponentSuite):
 
     @property
     def environment(self) -> EnvironmentSpec:
-        """The environment that there is not."""
         return self.spec or agents.SPECS[self.agent]
 
     def context(self) -> LossContext:
@@ -249,12 +248,11 @@ def _objectives(run: TinyRun, batch: TensorDictBase) -> dict[str, float]:
     found = {}
     for phase in run.loss.phases:
         objective, _ = phase.run(shared) if phase.modules else (None, {})
-        if objective is None:
-            continue
-        if phase.step is None:
-            found[phase.name] = float(objective.detach())
-        else:
-            found[phase.name] = float(phase.step(shared)["delta"].square().mean())
+        if objective is not None:
+            errors = None if phase.step is None else phase.step(shared)["delta"]
+            found[phase.name] = float(
+                (objective if errors is None else errors.square().mean()).detach()
+            )
     return found
 
 

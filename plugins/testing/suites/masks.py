@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -17,12 +15,11 @@ from core.agent.masks import PackedMasks
 from core.agent.randomness import random_state, seed_everything, untouched_randomness
 from core.api.errors import UserError
 from core.api.masks import DynamicMasks, MaskContext
-from core.training.checkpoint import pack, trimmed
 from core.training.mask_updates import NEVER, View
 from plugins.testing.harness import agents, newprocess
 from plugins.testing.harness import catalogue as offered
 from plugins.testing.harness.agents import TinyRun
-from plugins.testing.harness.snapshots import differences, flat, named
+from plugins.testing.harness.snapshots import differences, flat, named, through_a_file
 from plugins.testing.harness.watching import NoTensors, drawn_from
 from plugins.testing.suites.component import ComponentSuite
 
@@ -204,23 +201,20 @@ class MaskSuite(ComponentSuite):
         where = newprocess.importable(self.plugins, self.found)
         if where is None:
             self.skip("the plugin is an object that no other process can import")
-        half, asked = UPDATES // 2, []
-        with tempfile.TemporaryDirectory() as folder:
-            for index, mode in enumerate(self.modes):
-                run = self.start(mode)
-                run.advance(half)
-                torch.save(pack(trimmed(run.state_dict())), Path(folder) / f"state-{index}.pt")
-                values, spec = dict(run.config.loaded.values), asdict(run.spec)
-                more = {"stride": run.stride, "updates": UPDATES - half}
-                asked.append({"values": values, "spec": spec, **more})
-            plugin = None if self.plugin is None else where
-            answers = newprocess.go_on(Path(folder), plugin, asked)
-        for trial, answer in zip(map(self.trial, self.modes), answers, strict=True):
-            assert _restored(answer["drawn"]) == trial.drawn, (
+        runs = []
+        for mode in self.modes:
+            run = self.start(mode)
+            run.advance(UPDATES // 2)
+            values, state = dict(run.config.loaded.values), through_a_file(run.state_dict())
+            runs.append((values, run.spec, run.stride, state))
+        plugin = None if self.plugin is None else where
+        answers = newprocess.in_a_new_process(_continued, plugin, runs)
+        for trial, (drawn, later) in zip(map(self.trial, self.modes), answers, strict=True):
+            assert _restored(drawn) == trial.drawn, (
                 "another process draws other first masks: nothing may depend on the order of a "
                 "set, on hash() or on the time"
             )
-            assert _restored(answer["state"]["masks"]) == trial.history[-1], (
+            assert _restored(later) == trial.history[-1], (
                 "a run that was saved, loaded in a new process and continued has other masks; keep "
                 "what must be remembered in state_dict() and load_state_dict()"
             )
@@ -281,25 +275,23 @@ def _trial(suite: Any, mode: str, execution: str) -> Trial:
     return Trial(run, drawn, history)
 
 
+def _continued(plugin: str | None, runs: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Of runs that are built anew, loaded and updated on: the masks at first and at last."""
+    plugins, found = offered.catalogue(plugin), []
+    for values, spec, stride, state in runs:
+        run = TinyRun(plugins, values, spec, stride=stride)
+        drawn = run.agent.masks.state_dict()
+        run.load_state_dict(state)
+        run.advance(UPDATES - run.done)
+        found.append((drawn, run.agent.masks.state_dict()))
+    return found
+
+
 @functools.cache
 def _dense_parameters(mode: str) -> dict[str, dict[str, Any]]:
     """Of the networks of an agent without masks, by role."""
     run = TinyRun(offered.built_ins(), agents.preset(mode), agents.SPECS[mode])
     return {r: dict(network.named_parameters()) for r, network in run.agent.parts.modules.items()}
-
-
-class _View:
-    """A view whose gradients draw nothing: a loss's own noise is not the scheme's doing."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._view, name)
-
-    def gradients(self) -> dict[str, torch.Tensor]:
-        with untouched_randomness():
-            return self._view.gradients()
 
 
 def _changes(run: TinyRun) -> dict[str, PackedMasks]:
@@ -313,7 +305,9 @@ def _changes(run: TinyRun) -> dict[str, PackedMasks]:
             continue
         run.done = first // run.stride
         parameters = dict(run.agent.parts.modules[role].named_parameters())
-        before, view = flat(parameters), _View(View(role, scheme, run.view()))
+        before, view = flat(parameters), View(role, scheme, run.view())
+        # a loss's own noise is not the scheme's doing
+        vars(view)["gradients"] = untouched_randomness()(view.gradients)
         seed_everything(3)
         state = random_state()
         masks: dict[str, Any] = dict(scheme.change(view))
@@ -342,20 +336,17 @@ def _misfits(masks: Mapping[str, Any], shapes: Shapes) -> Iterator[str]:
 
 def _contradiction(due: Callable[[int, int], bool], frames: int) -> str | None:
     """What ``due`` answers that no set of frames would, for changes that could have been."""
-    steps = range(0, frames + 1, max(1, frames // 20))
-    last = NEVER
+    steps, last = range(0, frames + 1, max(1, frames // 20)), NEVER
     for frame in steps:
         asked = due(last, frame)
         if bool(asked) != bool(due(last, frame)):
             return f"due({last}, {frame}) answers otherwise when asked again"
-        if not asked:
-            continue
-        for later in (step for step in steps if step > frame):
-            if not due(last, later):
-                return f"due({last}, {frame}) is true, but due({last}, {later}) is false"
-        if due(frame, frame):
+        later = next((n for n in steps if asked and n > frame and not due(last, n)), None)
+        if later is not None:
+            return f"due({last}, {frame}) is true, but due({last}, {later}) is false"
+        if asked and due(frame, frame):
             return f"due({frame}, {frame}) is true, although nothing lies in between"
-        last = frame
+        last = frame if asked else last
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -65,6 +65,12 @@ class NetworkSuite(ComponentSuite):
         action = torch.rand(ROWS, spec.action, generator=torch.Generator().manual_seed(2)) * 2 - 1
         return {"encoder": (seen,), "actor": (features,), "critic": (features, action)}
 
+    def cases(self) -> Iterator[tuple[EnvironmentSpec, dict[str, nn.Module], dict[str, Any]]]:
+        """Of every environment: its spec, the networks, and what they are called with."""
+        for spec in self.specs:
+            modules = self.modules(spec)
+            yield spec, modules, self.inputs(spec, modules)
+
     def answers(self, spec: EnvironmentSpec, modules: Modules) -> dict[str, Tensor]:
         """What each network answers, as one tensor with the rows first."""
         inputs = self.inputs(spec, modules)
@@ -120,9 +126,8 @@ class NetworkSuite(ComponentSuite):
             assert not shared, f"two calls share {named(shared)}: make new layers each time"
 
     def test_critics_differ(self) -> None:
-        for spec in self.specs:
-            modules = self.modules(spec)
-            values = modules["critic"](*self.inputs(spec, modules)["critic"])
+        for _, modules, inputs in self.cases():
+            values = modules["critic"](*inputs["critic"])
             sizes = {name: p.shape[0] for name, p in modules["critic"].named_parameters()}
             seen: set[str] = set()
             for i, value in enumerate(values):
@@ -137,8 +142,7 @@ class NetworkSuite(ComponentSuite):
     # --- learning -----------------------------------------------------------------------
 
     def test_gradients_reach_every_parameter(self) -> None:
-        for spec in self.specs:
-            modules = self.modules(spec)
+        for spec, modules, _ in self.cases():
             for role, answer in self.answers(spec, modules).items():
                 lost = [n for n, g in _gradients(answer.sum(), modules[role]).items() if g is None]
                 assert not lost, (
@@ -148,9 +152,7 @@ class NetworkSuite(ComponentSuite):
 
     def test_rows_are_independent(self) -> None:
         self.require("rows")
-        for spec in self.specs:
-            modules = self.modules(spec)
-            inputs = self.inputs(spec, modules)
+        for spec, modules, inputs in self.cases():
             for role, whole in self.answers(spec, modules).items():
                 for row in (0, ROWS - 1):
                     alone = modules[role](*(x[row : row + 1] for x in inputs[role]))
@@ -161,9 +163,7 @@ class NetworkSuite(ComponentSuite):
                     )
 
     def test_reads_nothing_on_the_host(self) -> None:
-        for spec in self.specs:
-            modules = self.modules(spec)
-            inputs = self.inputs(spec, modules)
+        for _, modules, inputs in self.cases():
             for role, module in modules.items():
                 with host_reads() as found:
                     module(*inputs[role])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, final
 
 import torch
@@ -102,15 +101,15 @@ class OptimizerSuite(ComponentSuite):
                 f"weights that are zero and have no gradient moved in {STEPS} steps: a removed "
                 "weight would come back. No noise, no centring, no step without a gradient"
             )
-        for index, name, value in stepper.slots():
-            shape = stepper.weights[index].shape
-            like = value.shape[-len(shape) :] == shape
-            assert value.dim() == 0 or like, (
-                f"state '{name}' of a weight {list(shape)} is {list(value.shape)}: make it "
-                "[..., *weight.shape], or a number, so that it can follow a mask that changes"
-            )
-            zero = not like or not bool(value[..., removed[index]].any())
-            assert zero, f"'{name}' is not zero where weights are removed"
+            for name, value in stepper.memory(weight).items():
+                like = value.shape[-weight.dim() :] == weight.shape
+                assert value.dim() == 0 or like, (
+                    f"state '{name}' of a weight {list(weight.shape)} is {list(value.shape)}: make "
+                    "it [..., *weight.shape], or a number, so that it can follow a mask that "
+                    "changes"
+                )
+                zero = not like or not bool(value[..., gone].any())
+                assert zero, f"'{name}' is not zero where weights are removed"
 
     def test_removed_weights_stay_zero_in_an_agent(self) -> None:
         mode = "streaming" if self.traces else "replay"
@@ -128,9 +127,7 @@ class OptimizerSuite(ComponentSuite):
         whole, again = self.stepper(6), self.stepper(6)
         same = not differences(whole.values(), again.values())
         assert same, "two runs of the same steps differ"
-        first, second = self.stepper(3), self.stepper()
-        second.load(through_a_file(first.state()))
-        second.steps = first.steps
+        second = self.stepper(3).through_a_file()
         for _ in range(3):
             second.step()
         assert not differences(whole.values(), second.values()), (
@@ -140,14 +137,14 @@ class OptimizerSuite(ComponentSuite):
 
     def test_lets_its_memory_be_replaced(self) -> None:
         whole, moved = self.stepper(6), self.stepper(3)
-        moved.move_memory()
+        moved.replace(lambda index, value: value.clone())
         for _ in range(3):
             moved.step()
         assert not differences(whole.values(), moved.values()), (
             "after weights and state were given other memory it steps otherwise: look tensors up "
             "in self.state at each step, or implement refresh() (core.api.Refreshable)"
         )
-        moved.shrink()
+        moved.replace(lambda i, value: value if i else value[..., :2, :].flatten(-2))
         before = moved.values()
         moved.step()
         went = differences(before, moved.values())
@@ -186,7 +183,7 @@ class Stepper:
         """``overrides`` are what the phase fixes, besides what traces need."""
         draw = torch.Generator().manual_seed(1)
         self.weights = [nn.Parameter(torch.randn(shape, generator=draw)) for shape in SHAPES]
-        self.traces, self.steps = traces, 0
+        self.factory, self.traces, self.overrides, self.steps = factory, traces, overrides, 0
         fixed = {**({"gamma": 0.9, "environments": 1} if traces else {}), **overrides}
         self.count = int(fixed.get("environments", 1))
         self.optimizer: Any = factory(self.weights, fixed, "critic")
@@ -216,40 +213,27 @@ class Stepper:
         """The weights as they are, copied."""
         return [weight.detach().clone() for weight in self.weights]
 
-    def state(self) -> dict[str, Any]:
-        """Weights and the optimizer's state, copied."""
-        return copy.deepcopy({"weights": self.values(), "optimizer": self.optimizer.state_dict()})
-
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state that :meth:`state` gave."""
-        for weight, value in zip(self.weights, state["weights"], strict=True):
+    def through_a_file(self) -> Stepper:
+        """Another one that goes on from the saved state."""
+        state = {"weights": self.values(), "optimizer": self.optimizer.state_dict()}
+        loaded, other = through_a_file(state), Stepper(self.factory, self.traces, self.overrides)
+        for weight, value in zip(other.weights, loaded["weights"], strict=True):
             weight.data.copy_(value)
-        self.optimizer.load_state_dict(state["optimizer"])
+        other.optimizer.load_state_dict(loaded["optimizer"])
+        other.steps = self.steps
+        return other
 
-    def slots(self) -> Iterator[tuple[int, str, Tensor]]:
-        """``(index of the weight, name, tensor)`` of everything remembered of a weight."""
+    def memory(self, weight: Tensor) -> dict[str, Tensor]:
+        """Every tensor that is remembered of a weight, by name."""
+        held = self.optimizer.state.get(weight, {})
+        return {name: value for name, value in held.items() if isinstance(value, Tensor)}
+
+    def replace(self, change: Callable[[int, Tensor], Tensor]) -> None:
+        """Change weights and what is remembered of them, as a backend does that changes masks."""
         for index, weight in enumerate(self.weights):
-            for name, value in list(self.optimizer.state.get(weight, {}).items()):
-                if isinstance(value, Tensor):
-                    yield index, name, value
-
-    def move_memory(self) -> None:
-        """Give weights and state other memory, as a backend does that changes masks."""
-        for index, name, value in self.slots():
-            self.optimizer.state[self.weights[index]][name] = value.clone()
-        for weight in self.weights:
-            weight.data = weight.data.clone()
-        self._refresh()
-
-    def shrink(self) -> None:
-        """Leave the first weight with its first two rows, flat, and its state likewise."""
-        first = self.weights[0]
-        for index, name, value in self.slots():
-            if index == 0 and value.shape[-2:] == first.shape:
-                self.optimizer.state[first][name] = value[..., :2, :].flatten(-2)
-        first.data = first.data[:2].flatten()
-        self._refresh()
-
-    def _refresh(self) -> None:
+            for name, value in self.memory(weight).items():
+                if value.shape[-weight.dim() :] == weight.shape:
+                    self.optimizer.state[weight][name] = change(index, value)
+            weight.data = change(index, weight.data)
         if isinstance(self.optimizer, Refreshable):
             self.optimizer.refresh()

@@ -7,6 +7,7 @@ drawn with NumPy, so that neither MuJoCo nor OpenGL is needed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from core.api import (
@@ -16,11 +17,51 @@ from core.api import (
     EnvironmentSpec,
     UserError,
     hookimpl,
+    require,
 )
-from plugins.testing.toys.options import ToyPixelsOptions, ToyStatesOptions
 
 if TYPE_CHECKING:
     from plugins.testing.toys.toy_env import ToyEnv
+
+
+@dataclass(frozen=True)
+class ToyStatesOptions:
+    """A dot in a square of side 2; each action moves it by up to 0.2 along each axis.
+
+    The reward of a frame is minus the distance to the target, over the longest there is: in
+    [-1, 0]. Dot and target are drawn anew in every episode.
+    """
+
+    limit: int = 50
+    """Environment frames after which an episode is cut off, at least 1. The target is never
+    more than 19 frames away, and never more than 10 where actions are continuous."""
+    ends: bool = True
+    """Reaching the target ends the episode, which is a true termination."""
+    action_repeat: int = 1
+    """Environment frames per agent step, at least 1; rewards are summed."""
+    discrete: bool = False
+    """Five choices (stay, left, right, down, up) instead of two numbers in [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        for field in ("limit", "action_repeat"):
+            value = getattr(self, field)
+            require(value >= 1, field, f"must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class ToyPixelsOptions(ToyStatesOptions):
+    """The same task from grey pictures: the target at half brightness, the dot at full."""
+
+    size: int = 20
+    """Height and width of a picture in pixels, at least 8."""
+    frame_stack: int = 3
+    """Pictures stacked into one observation, oldest first, at least 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.size >= 8, "size", f"must be at least 8, got {self.size}")
+        stack = self.frame_stack
+        require(stack >= 1, "frame_stack", f"must be at least 1, got {stack}")
 
 
 @final
@@ -29,21 +70,20 @@ class ToyEnvironments:
 
     def __init__(self, options: ToyStatesOptions, *, time_input: bool) -> None:
         self._options = options
-        self.spec = options.spec()
-        if time_input:
-            size = self.spec.observation[0] + 1
-            self.spec = EnvironmentSpec(
-                **{**vars(self.spec), "observation": (size,), "time_input": True}
-            )
-
-    @property
-    def description(self) -> str:
-        """What is observed."""
-        if isinstance(self._options, ToyPixelsOptions):
-            size, stack = self._options.size, self._options.frame_stack
-            return f"toy, pixels {size}x{size}x1 stacked {stack}, drawn without a renderer"
-        size = self.spec.observation[0]
-        return f"toy, states of {size - 1} and the time" if self.spec.time_input else "toy, states"
+        pixels = isinstance(options, ToyPixelsOptions)
+        self.spec = EnvironmentSpec(
+            observation=(options.frame_stack, options.size, options.size)
+            if isinstance(options, ToyPixelsOptions)
+            else (4 + time_input,),
+            action=5 if options.discrete else 2,
+            action_repeat=options.action_repeat,
+            pixels=pixels,
+            frame_stack=options.frame_stack if isinstance(options, ToyPixelsOptions) else 1,
+            discrete=options.discrete,
+            episode_steps=-(-options.limit // options.action_repeat),
+            time_input=time_input,
+        )
+        self.description = "toy, pixels, drawn without a renderer" if pixels else "toy, states"
 
     def make(self, count: int, seed: int) -> ToyEnv:
         """``count`` environments in this process, seeded before their first reset."""
@@ -64,16 +104,11 @@ def _build(options: ToyStatesOptions, context: EnvironmentContext) -> Environmen
 @hookimpl
 def register_environments() -> Iterable[Component[Any, EnvironmentContext, Environments]]:
     """Offer the toy environments."""
-    brings = frozenset({"time input"})
+    kinds = {ToyPixelsOptions: ("pixels", "small pictures"), ToyStatesOptions: ("states", "states")}
     return [
         Component(
-            *("toy_pixels", ToyPixelsOptions, _build),
-            "a dot to be pushed to its target, seen in small pictures",
-            provides=brings,
-        ),
-        Component(
-            *("toy_states", ToyStatesOptions, _build),
-            "a dot to be pushed to its target, from four numbers",
-            provides=brings,
-        ),
+            *(f"toy_{name}", options, _build, f"a dot to be pushed to its target, seen in {seen}"),
+            provides=frozenset({"time input"}),
+        )
+        for options, (name, seen) in kinds.items()
     ]

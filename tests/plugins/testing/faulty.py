@@ -53,8 +53,11 @@ def offering(fault: Fault) -> ModuleType:
 
 def assert_found(fault: Fault) -> None:
     """The suite's check fails, and says what is wrong."""
+    streams = "streaming" in SUITES[fault.kind].switches
     attributes = {
         "component": "faulty",
+        # one agent is enough to be found by
+        "capabilities": {"streaming": False} if streams else {},
         "plugin": offering(fault),
         "options": dict(fault.options),
         **fault.suite,

@@ -99,10 +99,7 @@ SAYS, FINITE, DUE = (
 )
 LEARNS = "learning_goes_on_and_removed_weights_stay_zero"
 FAULTS = [
-    measured(SAYS, "'every'", but(Norm, every=0)),
     measured(SAYS, "must need ['inspection']", but(Norm, batch=EIGHT)),
-    measured(FINITE, "'faulty/number' is nan", measuring(lambda probe: "nan")),
-    measured(FINITE, "at_", measuring(lambda probe: 1, lambda probe: f"at_{probe.frame}")),
     measured("measuring_changes_nothing", "learner.loss.actor", Moves),
     measured(
         *(FINITE, "'faulty/number'"),
@@ -116,14 +113,7 @@ FAULTS = [
         *("compares_an_update_with_what_was_before", "'before_update'"),
         measuring(lambda probe: 0, before_update=lambda self, probe: None),
     ),
-    done(DUE, "never due", but(Noise, due=lambda self, last, frame: False)),
-    done(DUE, "(last, frame]", but(Noise, due=lambda self, last, f: f > last and f % 250 == 0)),
     done(DUE, "(last, frame]", but(Noise, due=lambda self, last, frame: True)),
-    done("says_what_it_needs_and_did", "must need ['inspection']", but(Noise, batch=EIGHT)),
-    done(
-        *("says_what_it_needs_and_did", "size' is inf"),
-        but(Noise, intervene=lambda self, subject: {"size": float("inf")}),
-    ),
     done("says_what_it_needs_and_did", "no weight", intervening(lambda weight: None)),
     done(
         *(LEARNS, "target_critic", WakesTargets),

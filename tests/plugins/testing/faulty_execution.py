@@ -63,11 +63,6 @@ Scales = attaching(lambda module: next(module.parameters()).data.mul_(1.1) is No
 FAULTS = [
     fault("outputs_and_gradients_are_those_of_masked", "off by", Scales),
     fault(
-        *("outputs_and_gradients_are_those_of_masked", "is called"),
-        attaching(torch.nn.Sequential),
-    ),
-    fault("nothing_removed_changes_nothing", "has no masks", Scales),
-    fault(
         *("learns_what_masked_learns", "not zero"),
         but(Wrapped, constrain_gradients=nothing),
     ),
@@ -81,10 +76,6 @@ FAULTS = [
         attaching(lambda module: setattr(module, "__deepcopy__", lambda memo: module)),
     ),
     fault("other_masks_keep_what_lives_on", "dropped is zero", but(Wrapped, remask=nothing)),
-    fault(
-        *("report_is_plain_and_chosen_again", "plain Python"),
-        but(Wrapped, report=lambda self: {"backend": "faulty", "device": object()}),
-    ),
     fault("report_is_plain_and_chosen_again", "otherwise", ChoosesAnew),
     fault("state_goes_to_masked_and_back_bit_for_bit", "saved and loaded", Drifts),
 ]

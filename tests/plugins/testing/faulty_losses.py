@@ -68,12 +68,6 @@ class Plain(nn.Module):
         pass
 
 
-def with_phases(more):
-    """The good loss with other phases, from the critic's and the actor's."""
-    phases = property(lambda self: more(self, *Plain.phases.fget(self)))
-    return but(Plain, phases=phases)
-
-
 class Idle(Plain):
     def __init__(self, options, context):
         super().__init__(options, context)
@@ -140,15 +134,6 @@ _fault = partial(Fault, "losses")
 FAULTS = [
     _fault(MOVED, "idle.weight", Idle),
     _fault(
-        *(MOVED, "phase 'critic'"),
-        with_phases(
-            lambda self, critic, actor: (
-                Phase("critic", critic.run, critic.modules, {"lr": 0.0}),
-                actor,
-            )
-        ),
-    ),
-    _fault(
         *("learns_from_one_batch", "is a sign wrong"),
         but(Plain, goal=lambda s, b: 3 * s.critic(b["observation"], b["action"])[0].detach() + 1),
         suite={"falling": ("critic",)},
@@ -158,7 +143,6 @@ FAULTS = [
     _fault("an_update_gives_scalars_and_leaves_its_batch", "detach it", Graph),
     _fault("an_update_gives_scalars_and_leaves_its_batch", "next.reward", Scaling),
     _fault("reads_nothing_on_the_host", "torch.where", Reading),
-    _fault("acts", "not in [-1, 1]", but(Plain, policy=lambda s, seen: 3 + s.actor(seen)[0])),
     _fault(
         *("acts", "explore=False"),
         but(Plain, act=lambda s, seen, explore: Plain.act(s, seen, explore=0) * torch.rand(())),

@@ -1,10 +1,10 @@
-"""A plugin file with two faults: it imports torch at once, and its scheme forgets what it did."""
+"""A plugin file with two faults: it imports imageio at once, and its scheme forgets what it did."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
+import imageio  # noqa: F401
 
 from core.api import Component, hookimpl
 
@@ -24,6 +24,8 @@ class Forgetful:
         self.changes = 0
 
     def draw(self, parameters, generator):
+        import torch
+
         return {
             name: torch.rand(p.shape, generator=generator) < 0.5
             for name, p in parameters.items()

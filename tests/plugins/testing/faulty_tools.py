@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
-import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from matplotlib import pyplot
 from matplotlib.figure import Figure
 
 from core.api import Picture, UserError
@@ -57,14 +53,6 @@ def figure(check: str, words: str, kind: type) -> Fault:
 
 
 # --- verbs ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class RequiredOption:
-    """Which no verb may have."""
-
-    depth: int
-    """How deep."""
 
 
 class Echo:
@@ -129,13 +117,6 @@ class TakesScalars(Lines):
         scalars.clear()
 
 
-class ClosesOnce(Lines):
-    def close(self):
-        self.file.flush()
-        file, self.file = self.file, None
-        file.close()
-
-
 class OneFileEach(Lines):
     def write(self, step, scalars):
         for name, value in scalars.items():
@@ -146,14 +127,6 @@ def stray():
     Path("stray.txt").write_text("here")
 
 
-class AsksAServer(Lines):
-    def write(self, step, scalars):
-        try:
-            socket.create_connection(("127.0.0.1", 9), timeout=0.1)
-        except OSError:
-            super().write(step, scalars)
-
-
 def logger(check: str, words: str, kind: type) -> Fault:
     return Fault("loggers", check, words, lambda options, context: kind(context))
 
@@ -162,10 +135,6 @@ HELP, EXAMPLES = "help_says_what_every_argument_is", "examples_are_command_lines
 TAKEN = "takes_whatever_is_logged"
 FAULTS = [
     figure("draws_what_runs_hold", "'metrics'", but(Curves, draw=lambda self, study: [])),
-    figure(
-        *("draws_what_runs_hold", "'The Loss'"),
-        pictured(lambda shown, picture: dataclasses.replace(picture, name="The Loss")),
-    ),
     figure(
         *("draws_runs_of_every_form", "give no picture"),
         but(Curves, draw=lambda self, study: Curves.draw(self, study) or [self.picture([])]),
@@ -178,37 +147,23 @@ FAULTS = [
         *("leaves_everything_as_it_is", "work on copies"),
         pictured(lambda shown, picture: shown[0].values.fill(0.0)),
     ),
-    figure(
-        *("leaves_everything_as_it_is", "stay open"),
-        but(Curves, figure=lambda self: pyplot.figure()),
-    ),
-    verb(HELP, "default", Echo, options_type=RequiredOption, options={"depth": 1}),
     verb(
         *(HELP, "word has no help"),
         but(Echo, add_arguments=lambda self, parser: parser.add_argument("word")),
     ),
     verb(EXAMPLES, "one two", but(Echo, examples="  python -m core faulty one two\n")),
     verb(
-        *(EXAMPLES, "not 2"),
-        but(
-            Echo, add_arguments=lambda s, parser: parser.add_argument("word", nargs="...", help="x")
-        ),
-    ),
-    verb(
         *("it_answers_an_exit_code", "an int"),
         but(Echo, execute=lambda self, arguments: None),
         suite={"good_arguments": [["a"]]},
     ),
     verb("mistakes_are_one_message", "KeyError", Breaks, suite={"bad_arguments": [["wrong"]]}),
-    verb("mistakes_are_one_message", "no UserError", Echo, suite={"bad_arguments": [["right"]]}),
     logger("builds_share_no_state", "known", SharedLines),
     logger("writes_scalars", "changed the scalars", TakesScalars),
-    logger("writes_scalars", "second 'close'", ClosesOnce),
     logger(
         *("writes_scalars", "stray.txt outside"),
         but(Lines, write=lambda self, *given: Lines.write(self, *given) or stray()),
     ),
-    logger("writes_scalars", "another machine", AsksAServer),
     logger(
         *("takes_videos", "took the file away"),
         but(Lines, video=lambda self, step, path: path.rename(path.with_name("mine.mp4"))),
