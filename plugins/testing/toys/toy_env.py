@@ -1,4 +1,4 @@
-"""The toy task as a TorchRL environment; :mod:`plugins.testing.toys.toy` has its options."""
+"""The toy task as a TorchRL environment; of what :mod:`plugins.testing.toys.options` says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchrl.envs import EnvBase
 from core.api import EnvironmentSpec, UserError
 
 if TYPE_CHECKING:
-    from plugins.testing.toys.toy import ToyStatesOptions
+    from plugins.testing.toys.options import ToyStatesOptions
 
     Array = np.ndarray[Any, Any]
 

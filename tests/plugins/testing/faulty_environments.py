@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from core.api import EnvironmentSpec
-from plugins.testing.toys.toy import ToyEnvironments, ToyStatesOptions
+from plugins.testing.toys.options import ToyStatesOptions
+from plugins.testing.toys.toy import ToyEnvironments
 from plugins.testing.toys.toy_env import ToyEnv
 from tests.plugins.testing.faulty import Fault, but
 
