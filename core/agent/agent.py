@@ -55,7 +55,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def batch_size(config: RunConfig) -> int:
-    """Rows of a batch: what the data source's options say, or one for each environment."""
+    """Transitions in a batch (:class:`core.api.DataSource`)."""
     return int(getattr(config.data.options, "batch_size", config.count))
 
 

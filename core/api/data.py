@@ -25,7 +25,8 @@ class DataSource(Protocol):
     ``[B, *observation]``, ``action`` ``[B, A]``, and under ``next``: ``observation``
     ``[B, *observation]`` (the one to bootstrap from), ``reward`` ``[B, 1]`` (the n-step
     sum), ``discount`` ``[B, 1]`` (gamma to the number of rewards summed, and 0 where a
-    true termination lies in the window; a time limit keeps it).
+    true termination lies in the window; a time limit keeps it). ``B`` is the option
+    ``batch_size``, where a source has one, and else the number of environments.
     """
 
     def extend(self, transitions: TensorDictBase) -> None:
