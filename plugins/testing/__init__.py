@@ -17,8 +17,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from plugins.testing.suites import NAMES
-from plugins.testing.suites import SUITES as SUITES
+from plugins.testing.by_kind import NAMES
+from plugins.testing.by_kind import SUITES as SUITES
 
 if TYPE_CHECKING:
     from plugins.testing.checking import Checked as Checked

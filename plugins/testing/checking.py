@@ -11,7 +11,7 @@ from unittest import SkipTest
 
 from core.api.errors import UserError
 from core.api.hookspecs import KINDS
-from plugins.testing.suites import SUITES
+from plugins.testing.by_kind import SUITES
 from plugins.testing.suites.component import ComponentSuite
 
 
