@@ -130,12 +130,12 @@ class AnalysisBatch:
 class Inspectable(Protocol):
     """A loss that can be looked into; it provides the capability ``inspection``."""
 
-    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
+    def analyse(self, batch: TensorDictBase) -> AnalysisBatch:
         """A batch ``[B]`` (keys: :class:`core.api.DataSource`, and under ``next`` ``done``
         where the source keeps it). Changes nothing, running statistics included."""
 
     def predict(self, batch: Batch) -> Tensor:
-        """``[M, B]``: each critic's value of an examined batch's states and actions."""
+        """``[M, B]``: each critic's value of an analysed batch's states and actions."""
 
     @property
     def targets(self) -> Mapping[str, nn.Module]:
@@ -166,20 +166,20 @@ class Trained(NamedTuple):
 
 
 def objectives(
-    phases: Sequence[Phase], networks: Mapping[str, nn.Module], examined: AnalysisBatch
+    phases: Sequence[Phase], networks: Mapping[str, nn.Module], analysed: AnalysisBatch
 ) -> Iterator[Trained]:
     """Each phase's objective in the order of an update, all at the present weights.
 
-    The examined batch is not written to. Where an encoder is among ``networks``, ``features``
+    The analysed batch is not written to. Where an encoder is among ``networks``, ``features``
     is taken from it anew, so that an objective that trains it has its graph. Phases without
     modules are left out: they move weights themselves. Those that train none of ``networks``
     are run, since later ones may read what they write, and are not answered.
     """
     from torch import is_grad_enabled, set_grad_enabled
 
-    batch = dict(examined.batch)
+    batch = dict(analysed.batch)
     if "encoder" in networks:
-        batch["features"] = networks["encoder"](*examined.inputs["encoder"])
+        batch["features"] = networks["encoder"](*analysed.inputs["encoder"])
     for phase in phases:
         if not phase.modules:
             continue

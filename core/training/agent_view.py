@@ -52,7 +52,7 @@ class CurrentAgent:
                 drawn = self._data.sample(options.size, self._seed)
             else:
                 drawn = self._recent.take(options.size).to(self.device)
-            self._batches[options] = loss.examine(drawn)
+            self._batches[options] = loss.analyse(drawn)
         return self._batches[options]
 
     def has(self, options: BatchOptions | None) -> bool:

@@ -112,8 +112,8 @@ class View:
         if self._batch is None:
             raise ValueError("a scheme that takes gradients must say of which 'batch'")
         phases = [phase for phase, _ in self._probe.phases]
-        examined = self._probe.batch(self._batch)
-        return dense_gradients(self.role, self._network, phases, examined)
+        analysed = self._probe.batch(self._batch)
+        return dense_gradients(self.role, self._network, phases, analysed)
 
 
 def _checked(changed: Mapping[str, Tensor], view: View) -> PackedMasks:
@@ -161,7 +161,7 @@ class Expanded(nn.Module):
 
 
 def dense_gradients(
-    role: str, network: nn.Module, phases: Sequence[Phase], examined: AnalysisBatch
+    role: str, network: nn.Module, phases: Sequence[Phase], analysed: AnalysisBatch
 ) -> dict[str, Tensor]:
     """The gradient of each parameter of ``network`` with two or more dimensions, dense.
 
@@ -172,7 +172,7 @@ def dense_gradients(
     with substituted(network, Expanded):
         weights = {n: p for n, p in network.named_parameters() if p.dim() >= 2}
         found = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-        for trained in objectives(phases, {role: network}, examined):
+        for trained in objectives(phases, {role: network}, analysed):
             gradients = torch.autograd.grad(
                 _scalar(trained), list(weights.values()), allow_unused=True, retain_graph=True
             )

@@ -63,7 +63,7 @@ def features(view: AgentView, batch: BatchOptions, roles: Sequence[str]) -> dict
 
 
 def by_label(
-    examined: AnalysisBatch,
+    analysed: AnalysisBatch,
     networks: Mapping[str, nn.Module],
     roles: Sequence[str],
     select: Select,
@@ -73,7 +73,7 @@ def by_label(
     found: dict[str, list[Tensor]] = {}
     for role in roles:
         layout = NetworkLayout(networks[role])
-        given = outputs(layout.network, examined.inputs[role], select(layout), keep)
+        given = outputs(layout.network, analysed.inputs[role], select(layout), keep)
         for path, values in given.items():
             if values:
                 found.setdefault(layout.label(role, path), []).extend(values)

@@ -60,6 +60,6 @@ class ActiveUnits:
         def keep(layer: Tensor) -> Tensor:
             return _counted(layer, self._count)
 
-        select, examined = NetworkLayout.rectifiers, view.batch(self.batch)
-        found = activations.by_label(examined, view.networks, self._roles, select, keep)
+        select, analysed = NetworkLayout.rectifiers, view.batch(self.batch)
+        found = activations.by_label(analysed, view.networks, self._roles, select, keep)
         return {label: _share(counted) for label, counted in found.items()}

@@ -62,15 +62,15 @@ class Churn:
 
     def before_update(self, view: AgentView) -> None:
         """Hold the transitions, as the networks see them now, and the answers to them."""
-        examined = view.batch(self.batch)
-        self._held = examined, _answers(view, examined)
+        analysed = view.batch(self.batch)
+        self._held = analysed, _answers(view, analysed)
 
     def measure(self, view: AgentView) -> Measurements:
         """``value``, ``policy`` and their relative forms; nothing unless an update came before."""
         if self._held is None:
             return {}
-        (examined, before), self._held = self._held, None
-        after = _answers(view, examined)
+        (analysed, before), self._held = self._held, None
+        after = _answers(view, analysed)
         measured = {
             "value": churn(before.values, after.values),
             "value_relative": relative_churn(before.values, after.values),
@@ -86,8 +86,8 @@ class Churn:
 
 
 @torch.no_grad()
-def _answers(view: AgentView, examined: AnalysisBatch) -> Answers:
-    batch, inputs = _encoded(view.networks, examined)
+def _answers(view: AgentView, analysed: AnalysisBatch) -> Answers:
+    batch, inputs = _encoded(view.networks, analysed)
     values = view.loss.predict(batch).unsqueeze(-1)
     if "actor" in inputs:
         given: Any = view.networks["actor"](*inputs["actor"])
@@ -98,15 +98,15 @@ def _answers(view: AgentView, examined: AnalysisBatch) -> Answers:
 
 
 def _encoded(
-    networks: Mapping[str, nn.Module], examined: AnalysisBatch
+    networks: Mapping[str, nn.Module], analysed: AnalysisBatch
 ) -> tuple[Batch, Mapping[str, tuple[Tensor, ...]]]:
     """Batch and inputs with the features that the encoder gives now: updates move it too."""
     if "encoder" not in networks:
-        return examined.batch, examined.inputs
-    old = examined.batch["features"]
-    new = networks["encoder"](*examined.inputs["encoder"])
+        return analysed.batch, analysed.inputs
+    old = analysed.batch["features"]
+    new = networks["encoder"](*analysed.inputs["encoder"])
     inputs = {
         role: tuple([new if tensor is old else tensor for tensor in tensors])
-        for role, tensors in examined.inputs.items()
+        for role, tensors in analysed.inputs.items()
     }
-    return {**examined.batch, "features": new}, inputs
+    return {**analysed.batch, "features": new}, inputs

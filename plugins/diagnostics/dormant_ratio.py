@@ -64,10 +64,10 @@ class DormantRatio:
 
     def measure(self, view: AgentView) -> Measurements:
         """By network and tau: ``critic/0.1``; after activation functions, ``critic/post/0.1``."""
-        examined, found = view.batch(self.batch), {}
+        analysed, found = view.batch(self.batch), {}
         for place, roles in self._roles.items():
             select, name = SELECT[place], "" if place == "pre" else f"{place}/"
-            scored = activations.by_label(examined, view.networks, roles, select, scores)
+            scored = activations.by_label(analysed, view.networks, roles, select, scores)
             for label, layers in scored.items():
                 for tau in self._tau:
                     found[f"{label}/{name}{tau:g}"] = _share(layers, tau)

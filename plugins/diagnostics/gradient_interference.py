@@ -72,16 +72,16 @@ class GradientInterference:
 
     def measure(self, view: AgentView) -> Measurements:
         """``PHASE`` (the matrix), ``PHASE/mean_abs`` and ``PHASE/negative``."""
-        examined = _last(view.batch(self.batch), self.options.samples)
+        analysed = _last(view.batch(self.batch), self.options.samples)
         with torch.no_grad():
-            trained = list(objectives(view.loss.phases, view.networks, examined))
+            trained = list(objectives(view.loss.phases, view.networks, analysed))
         masks, options = dense_masks(view.networks, view.masks), self.options
         measured: dict[str, Tensor] = {}
         for step in trained:
             similarities = gradient_interference(
                 _objective(step),
                 trainable(step.networks),
-                _samples(step, examined),
+                _samples(step, analysed),
                 masks,
                 epsilon=options.epsilon,
                 memory=options.memory_mb * 1_000_000,
@@ -92,20 +92,20 @@ class GradientInterference:
         return measured
 
 
-def _last(examined: AnalysisBatch, count: int) -> AnalysisBatch:
+def _last(analysed: AnalysisBatch, count: int) -> AnalysisBatch:
     """The last samples: of ``recent`` the newest, of ``replay`` as good as any."""
     return AnalysisBatch(
-        examined.observation[-count:],
-        {key: entry[-count:] for key, entry in examined.batch.items()},
-        {role: tuple(i[-count:] for i in inputs) for role, inputs in examined.inputs.items()},
+        analysed.observation[-count:],
+        {key: entry[-count:] for key, entry in analysed.batch.items()},
+        {role: tuple(i[-count:] for i in inputs) for role, inputs in analysed.inputs.items()},
     )
 
 
-def _samples(step: Trained, examined: AnalysisBatch) -> Batch:
+def _samples(step: Trained, analysed: AnalysisBatch) -> Batch:
     """What the phase found, and what it needs to take features anew."""
     if "encoder" not in step.networks:
         return step.batch
-    frames = {f"{INPUT}{i}": entry for i, entry in enumerate(examined.inputs["encoder"])}
+    frames = {f"{INPUT}{i}": entry for i, entry in enumerate(analysed.inputs["encoder"])}
     return step.batch | frames
 
 

@@ -47,9 +47,9 @@ class GradientNorm:
 
     def measure(self, view: AgentView) -> Measurements:
         """``PHASE/ROLE`` and ``PHASE/LAYER``."""
-        masks, examined = dense_masks(view.networks, view.masks), view.batch(self.batch)
+        masks, analysed = dense_masks(view.networks, view.masks), view.batch(self.batch)
         measured: dict[str, Tensor] = {}
-        for found in objectives(view.loss.phases, view.networks, examined):
+        for found in objectives(view.loss.phases, view.networks, analysed):
             parameters = trainable(found.networks)
             norms = by_module(gradient_norm(found.objective.mean(), parameters, masks))
             measured |= {f"{found.phase.name}/{label}": norm for label, norm in norms.items()}

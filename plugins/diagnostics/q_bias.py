@@ -105,7 +105,7 @@ class QBias:
     def _told(self, view: AgentView, episode: TensorDictBase) -> Told:
         parts = []
         for part in episode.split(TOGETHER):
-            batch = view.loss.examine(part).batch
+            batch = view.loss.analyse(part).batch
             values = view.loss.predict(batch)
             predicted = values.mean(0) if self._options.critics == "mean" else values.amin(0)
             soft = isinstance(view.loss, Soft)

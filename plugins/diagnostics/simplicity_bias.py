@@ -85,7 +85,7 @@ class SimplicityBias:
 
     def measure(self, view: AgentView) -> Measurements:
         """``actor`` and ``critic``, of those that the agent has."""
-        inputs = view.loss.examine(blank_transition(view.spec).to(view.device)).inputs
+        inputs = view.loss.analyse(blank_transition(view.spec).to(view.device)).inputs
         return {role: self._of(view, role, inputs[role]) for role in ROLES if role in inputs}
 
     def _of(self, view: AgentView, role: str, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -102,7 +102,7 @@ def _trace(context: DiagnosticContext) -> dict[str, Wiring]:
     """
     loss: Any = context.loss
     device = next(loss.parameters()).device
-    inputs = loss.examine(blank_transition(context.spec).to(device)).inputs
+    inputs = loss.analyse(blank_transition(context.spec).to(device)).inputs
     wirings = {}
     for role, network in context.networks.items():
         try:

@@ -83,7 +83,7 @@ class BatchInputs:
         }
 
     @torch.no_grad()
-    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
+    def analyse(self, batch: TensorDictBase) -> AnalysisBatch:
         """:meth:`prepare`, without graph or augmentation, and what each network is called with."""
         observation = batch["observation"]
         prepared = self.prepare(batch)

@@ -96,9 +96,9 @@ class SAC(LossModule):
         """See :meth:`core.api.Loss.prepare`."""
         return self.inputs.prepare(batch, self.options.shift)
 
-    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
-        """See :meth:`core.api.Inspectable.examine`."""
-        return self.inputs.examine(batch)
+    def analyse(self, batch: TensorDictBase) -> AnalysisBatch:
+        """See :meth:`core.api.Inspectable.analyse`."""
+        return self.inputs.analyse(batch)
 
     def predict(self, batch: Batch) -> Tensor:
         """``[M, B]``: each critic's value of the stored actions."""

@@ -116,7 +116,7 @@ class StreamInputs:
         return prepared
 
     @torch.no_grad()
-    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
+    def analyse(self, batch: TensorDictBase) -> AnalysisBatch:
         """:meth:`prepare` of any transitions ``[B]``, by the statistics as they are."""
         raw, following = batch["observation"], batch["next", "observation"]
         observation = self.normalised(raw)

@@ -70,9 +70,9 @@ class StreamQ(LossModule):
         """See :meth:`core.api.Loss.prepare`; updates the running statistics."""
         return self.stream.prepare(batch)
 
-    def examine(self, batch: TensorDictBase) -> AnalysisBatch:
-        """See :meth:`core.api.Inspectable.examine`."""
-        return self.stream.examine(batch)
+    def analyse(self, batch: TensorDictBase) -> AnalysisBatch:
+        """See :meth:`core.api.Inspectable.analyse`."""
+        return self.stream.analyse(batch)
 
     def predict(self, batch: Batch) -> Tensor:
         """``[1, B]``: the value of each action taken."""

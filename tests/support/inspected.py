@@ -55,7 +55,7 @@ def view_of(learner, spec, batch=None, environments=None):
         spec=spec,
         device=CPU,
         environments=environments,
-        batch=lambda options: loss.examine(batch[: options.size]),
+        batch=lambda options: loss.analyse(batch[: options.size]),
     )
 
 

@@ -12,14 +12,14 @@ import numpy as np
 from core.api.diagnostics import Bracketing
 from core.training.diagnostics import DiagnosticRunner, Findings
 from plugins.testing.harness import runs
-from plugins.testing.harness.examined import ExaminedSuite
+from plugins.testing.harness.analysis import AnalysisSuite
 from plugins.testing.harness.snapshots import differences, named, snapshot
 
 if TYPE_CHECKING:
     from core.training.experiment import Experiment
 
 
-class DiagnosticSuite(ExaminedSuite):
+class DiagnosticSuite(AnalysisSuite):
     """Measures finite numbers, changes nothing, and says when and of what it measures.
 
     Two tiny agents are measured, one that learns from replay (SAC) and one that streams (stream
@@ -28,7 +28,7 @@ class DiagnosticSuite(ExaminedSuite):
 
     kind = "diagnostics"
     switches: ClassVar[Mapping[str, bool]] = {
-        **ExaminedSuite.switches,
+        **AnalysisSuite.switches,
         "same_names": True,
     }
     """``replay``, ``streaming``: it suits such agents. ``sparse``: removed weights count for
@@ -45,9 +45,9 @@ class DiagnosticSuite(ExaminedSuite):
         built = self.built_for(run) if diagnostic is None else diagnostic
         probe: Any = run.view()
         self.check_gathered(probe, built)
-        examiner = DiagnosticRunner({name: built}, [], seed=0)
+        runner = DiagnosticRunner({name: built}, [], seed=0)
         # one that compares before with after is asked about an update that changes nothing
-        found = examiner.measure([name], probe, update or (lambda: None))
+        found = runner.measure([name], probe, update or (lambda: None))
         for error in found.failed.values():
             raise AssertionError(f"it raises {type(error).__name__}: {error}") from error
         found.scalars.pop(f"time/diagnostics/{name}", None)

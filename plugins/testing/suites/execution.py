@@ -187,7 +187,7 @@ class ExecutionSuite(ComponentSuite):
 
 def _outputs_and_gradients(run: TinyRun) -> Iterator[tuple[str, Tensor]]:
     """Of each network of an agent, for two rows; gradients of removed weights are zero."""
-    found = run.loss.examine(agents.transitions(run.spec, 2, 50, run.gamma))
+    found = run.loss.analyse(agents.transitions(run.spec, 2, 50, run.gamma))
     for role, module in run.agent.parts.modules.items():
         answer = module(*found.inputs[role])
         joined = torch.cat(answer, -1) if isinstance(answer, tuple) else answer

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from core.api.errors import RunStopped
 from core.training.diagnostics import DiagnosticRunner
 from plugins.testing.harness import agents, runs
-from plugins.testing.harness.examined import ExaminedSuite
+from plugins.testing.harness.analysis import AnalysisSuite
 from plugins.testing.harness.snapshots import differences, named
 
 if TYPE_CHECKING:
     from core.training.experiment import Experiment
 
 
-class InterventionSuite(ExaminedSuite):
+class InterventionSuite(AnalysisSuite):
     """Changes the agent at its frames only, and leaves one that can go on learning.
 
     Two tiny agents are changed, one that learns from replay (SAC) and one that streams (stream
@@ -25,7 +25,7 @@ class InterventionSuite(ExaminedSuite):
     """
 
     kind = "interventions"
-    switches: ClassVar[Mapping[str, bool]] = {**ExaminedSuite.switches, "weights": True}
+    switches: ClassVar[Mapping[str, bool]] = {**AnalysisSuite.switches, "weights": True}
     """``replay``, ``streaming``: it suits such agents. ``sparse``: it gives the same weights
     under every execution backend. ``weights``: it changes weights of these agents."""
     frames: ClassVar[int] = 1_000

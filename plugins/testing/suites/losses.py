@@ -228,12 +228,12 @@ class LossSuite(ComponentSuite):
             self.skip("it does not provide 'inspection'")
         run = self.run()
         inspectable = isinstance(run.loss, Inspectable)
-        assert inspectable, "it provides 'inspection' but lacks examine(), predict() or targets"
+        assert inspectable, "it provides 'inspection' but lacks analyse(), predict() or targets"
         run.advance(3)
         before = flat(run.loss.state_dict())
-        found = run.loss.examine(agents.transitions(self.environment, 6, 50, run.gamma))
+        found = run.loss.analyse(agents.transitions(self.environment, 6, 50, run.gamma))
         wrong = differences(before, run.loss.state_dict())
-        assert not wrong, f"examine() changes {named(wrong)}, statistics included it must not"
+        assert not wrong, f"analyse() changes {named(wrong)}, statistics included it must not"
         problems = list(_examined_problems(run, found))
         assert not problems, "; ".join(problems)
 
@@ -259,10 +259,10 @@ def _objectives(run: TinyRun, batch: TensorDictBase) -> dict[str, float]:
 def _examined_problems(run: TinyRun, found: AnalysisBatch) -> Iterator[str]:
     """What is wrong with what a loss shows of a batch."""
     networks, rows = run.agent.parts.modules, len(found.observation)
-    yield from (f"examine() gives no '{n}'" for n in {"reward", "discount"} - {*found.batch})
+    yield from (f"analyse() gives no '{n}'" for n in {"reward", "discount"} - {*found.batch})
     for name, value in found.batch.items():
         if value.requires_grad or value.shape[:1] != (rows,):
-            yield f"'{name}' of an examined batch has a graph, or is not [{rows}, ...]"
+            yield f"'{name}' of an analysed batch has a graph, or is not [{rows}, ...]"
     for role in {*found.inputs, *run.loss.targets} - {*networks}:
         yield f"'inputs' or 'targets' has '{role}', which is no network of the agent"
     for role, network in networks.items():

@@ -34,9 +34,9 @@ class Nosy:
     def measure(self, probe):
         if self.fails_at is not None and probe.frame >= self.fails_at:
             raise ZeroDivisionError("on purpose")
-        examined = probe.batch(self.batch)
+        analysed = probe.batch(self.batch)
         np.random.rand(); torch.randn(3)
-        value = probe.loss.predict(examined.batch).mean()
+        value = probe.loss.predict(analysed.batch).mean()
         grads = torch.autograd.grad(value, list(probe.networks["critic"].parameters()))
         probe.fresh("actor")
         return {"value": value, "draw": torch.rand(()), "grads": float(len(grads)),
@@ -45,10 +45,10 @@ class Nosy:
 class Change(Nosy):
     '''How much the critic's values change by one update.'''
     def before_update(self, probe):
-        self.examined = probe.batch(self.batch)
-        self.before = probe.loss.predict(self.examined.batch).detach()
+        self.analysed = probe.batch(self.batch)
+        self.before = probe.loss.predict(self.analysed.batch).detach()
     def measure(self, probe):
-        after = probe.loss.predict(self.examined.batch).detach()
+        after = probe.loss.predict(self.analysed.batch).detach()
         return {"change": (after - self.before).abs().mean()}
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Knowing:
         self.given += 1  # one buffer for all answers
         return self.given
 
-    def examine(self, batch):
+    def analyse(self, batch):
         after = batch["next"]
         assert after["observation"].shape == batch["observation"].shape
         told = {"reward": after["reward"] / self.scale, "discount": after["discount"]}

@@ -62,10 +62,10 @@ def diagnostic(name, view, **options):
 def gradients_of(agent, batch, phase_name):
     """Each parameter's masked gradient of one phase's objective, by ``role.parameter``."""
     loss, found = agent.loss, {}
-    examined = loss.examine(batch)
-    shared = dict(examined.batch)
-    if "encoder" in examined.inputs:
-        shared["features"] = loss.encoder(*examined.inputs["encoder"])
+    analysed = loss.analyse(batch)
+    shared = dict(analysed.batch)
+    if "encoder" in analysed.inputs:
+        shared["features"] = loss.encoder(*analysed.inputs["encoder"])
     for phase in loss.phases:
         if not phase.modules:
             continue

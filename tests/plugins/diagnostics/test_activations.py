@@ -46,10 +46,10 @@ def test_other_networks_are_seen_in_evaluation_mode_and_left_alone():
     network, inputs = Plain(), torch.randn(8, 4)
     network.norm.running_mean -= 1.0  # Most units live, or dropout would not show.
     before, modes = copy.deepcopy(network.state_dict()), [m.training for m in network.modules()]
-    examined = AnalysisBatch(inputs, {}, {"actor": (inputs,)})
+    analysed = AnalysisBatch(inputs, {}, {"actor": (inputs,)})
     given = {"networks": {"actor": network}, "roles": ["actor"], "keep": torch.clone}
-    layers = activations.by_label(examined, select=NetworkLayout.layers, **given)["actor"]
-    units = activations.by_label(examined, select=NetworkLayout.activations, **given)["actor"]
+    layers = activations.by_label(analysed, select=NetworkLayout.layers, **given)["actor"]
+    units = activations.by_label(analysed, select=NetworkLayout.activations, **given)["actor"]
     assert modes == [m.training for m in network.modules()] == [True, False, True, True, True, True]
     assert not any(tensor.requires_grad for tensor in [*layers, *units])
     with torch.no_grad():

@@ -70,9 +70,9 @@ def update(learner, spec, name):
         learner.update(make_batch(spec, seed=7))
 
 
-def through(networks, examined):
+def through(networks, analysed):
     """Values and policy of frozen copies of the networks on held inputs, in plain PyTorch."""
-    inputs = dict(examined.inputs)
+    inputs = dict(analysed.inputs)
     if "encoder" in networks:
         features = networks["encoder"](*inputs["encoder"])
         inputs["actor"] = (features,)
@@ -87,7 +87,7 @@ def through(networks, examined):
 def test_one_update_moves_what_the_diagnostic_says(name):
     learner, spec = lived(name)
     view = view_of(learner, spec, transitions(spec))
-    examined = view.batch(HELD.batch)
+    analysed = view.batch(HELD.batch)
     diagnostic = make()
     assert isinstance(diagnostic, Bracketing)
     old = deepcopy(view.networks)
@@ -98,7 +98,7 @@ def test_one_update_moves_what_the_diagnostic_says(name):
     state = deepcopy(learner.loss.state_dict())
     found = {key: float(value) for key, value in diagnostic.measure(view).items()}
     (values, policy), (new_values, new_policy) = (
-        through(networks, examined) for networks in (old, view.networks)
+        through(networks, analysed) for networks in (old, view.networks)
     )
     if policy is None:
         taken = transitions(spec)["action"].numpy()
@@ -128,9 +128,9 @@ def test_statistics_that_move_count_for_nothing(name):
     diagnostic.before_update(view)
     learner.loss.observe(50 * torch.ones(2, *spec.observation), torch.ones(2) > 0)
     learner.loss.prepare(stream_batch(World(2, 12, seed=9), 4, spec))
-    examined = view.batch(HELD.batch)
+    analysed = view.batch(HELD.batch)
     before = diagnostic._held[0]
-    assert not torch.equal(examined.batch["observation"], before.batch["observation"])
+    assert not torch.equal(analysed.batch["observation"], before.batch["observation"])
     assert {key: float(value) for key, value in diagnostic.measure(view).items()} == dict.fromkeys(
         ("value", "value_relative", "policy", "policy_relative")
         if name == "stream_ac"

@@ -112,12 +112,12 @@ def test_measuring_leaves_the_agent_as_it_was(kind, name):
     with torch.no_grad():  # targets of their own: averaging would move them
         for target in agent.loss.targets.values():
             [p.mul_(0.5) for p in target.parameters()]
-    examined = view.batch(BATCH)
+    analysed = view.batch(BATCH)
     state = copy.deepcopy(agent.learner.state_dict())
     asks = [p.requires_grad for p in agent.loss.parameters()]
     modes, hooks = [m.training for m in agent.loss.modules()], hooks_of(agent.loss)
     parameters = list(agent.loss.parameters())
-    before = {key: (entry, entry.clone()) for key, entry in examined.batch.items()}
+    before = {key: (entry, entry.clone()) for key, entry in analysed.batch.items()}
     options = {"samples": 3} if name == "gradient_interference" else {}
     assert diagnostic(name, view, **options).measure(view)
     after = agent.learner.state_dict()
@@ -127,9 +127,9 @@ def test_measuring_leaves_the_agent_as_it_was(kind, name):
     assert asks == [p.requires_grad for p in agent.loss.parameters()]
     assert modes == [m.training for m in agent.loss.modules()]
     assert hooks == hooks_of(agent.loss)
-    assert list(examined.batch) == list(before)
+    assert list(analysed.batch) == list(before)
     for key, (entry, copied) in before.items():
-        assert examined.batch[key] is entry
+        assert analysed.batch[key] is entry
         assert torch.equal(entry, copied)
         assert not entry.requires_grad
 

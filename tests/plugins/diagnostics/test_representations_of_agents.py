@@ -227,7 +227,7 @@ def test_the_last_transitions_give_the_same_as_the_same_from_replay(case, name):
 def test_the_agent_is_left_as_it_was(case, name):
     _, view = case
     networks = view.networks
-    examined = copy.deepcopy(view.batch(BatchOptions(size=64)))
+    analysed = copy.deepcopy(view.batch(BatchOptions(size=64)))
     before = {role: copy.deepcopy(network.state_dict()) for role, network in networks.items()}
     diagnostic(name, networks).measure(view)
     for role, network in networks.items():
@@ -237,7 +237,7 @@ def test_the_agent_is_left_as_it_was(case, name):
         assert all(m.training and not m._forward_hooks for m in network.modules())
     now = view.batch(BatchOptions(size=64))
     for role, given in now.inputs.items():
-        assert all(map(torch.equal, given, examined.inputs[role]))
+        assert all(map(torch.equal, given, analysed.inputs[role]))
 
 
 def test_one_role_can_be_asked_for():

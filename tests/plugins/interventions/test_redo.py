@@ -27,9 +27,9 @@ def kill(agent, role, path, units):
 @torch.no_grad()
 def mlp_by_hand(agent, tau):
     """All weights after ReDo of the perceptrons, and the dormant units, worked out plainly."""
-    examined = t.view(agent).batch(BATCH)
+    analysed = t.view(agent).batch(BATCH)
     drawn = t.fresh(agent, "actor", "critic")
-    observation, action = examined.batch["features"], examined.batch["action"]
+    observation, action = analysed.batch["features"], analysed.batch["action"]
     joint = torch.cat((observation, action), 1)
     expected, counts = {}, {}
     for role, inputs, prefixes in (
@@ -200,14 +200,14 @@ def test_recycling_dead_units_changes_no_output(kind, masked):
     t.train(agent, 2)
     for role, path in DEAD[kind]:
         kill(agent, role, path, [0, 2])
-    examined = t.view(agent).batch(BATCH)
+    analysed = t.view(agent).batch(BATCH)
 
     @torch.no_grad()
     def outputs():
         loss = agent.loss
         batch = t.view(agent).batch(BATCH).batch
         targets = loss.targets["critic"](batch["features"], batch["action"])
-        return [loss.act(examined.observation, explore=False), loss.predict(batch), targets]
+        return [loss.act(analysed.observation, explore=False), loss.predict(batch), targets]
 
     before = outputs()
     report = t.intervene(agent, redo(agent))

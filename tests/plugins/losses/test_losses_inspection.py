@@ -1,4 +1,4 @@
-"""What losses show of a batch: ``examine``, and its slices in the phases."""
+"""What losses show of a batch: ``analyse``, and its slices in the phases."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def test_looking_changes_nothing_and_keeps_no_graph(name):
     batch = transitions(spec)
     given, state = batch.clone(), deepcopy(loss.state_dict())
     drawn = torch.get_rng_state()
-    examined = loss.examine(batch)
-    loss.predict(examined.batch)
+    analysed = loss.analyse(batch)
+    loss.predict(analysed.batch)
     loss.targets  # noqa: B018
     assert torch.equal(torch.get_rng_state(), drawn)
     if isinstance(loss, Soft):
-        loss.bonus(examined.batch)
+        loss.bonus(analysed.batch)
     after = loss.state_dict()
     assert list(after) == list(state)
     assert all(torch.equal(after[key], state[key]) for key in state)
     assert (batch == given).all()
     assert all(parameter.grad is None for parameter in loss.parameters())
-    shown = [*examined.batch.values(), *(x for xs in examined.inputs.values() for x in xs)]
+    shown = [*analysed.batch.values(), *(x for xs in analysed.inputs.values() for x in xs)]
     assert not any(x.requires_grad for x in shown)
     assert {len(x) for x in shown} == {8}
-    assert torch.equal(examined.observation, batch["observation"])
+    assert torch.equal(analysed.observation, batch["observation"])
 
 
 @pytest.mark.parametrize("name", REPLAYED)
@@ -52,11 +52,11 @@ def test_examined_is_what_an_update_prepares_but_for_augmentation(name):
     learner.loss.options = type(learner.loss.options)(critics=2)  # no shift
     assert learner.loss.options.shift == 0
     batch = transitions(spec)
-    examined, prepared = learner.loss.examine(batch).batch, learner.loss.prepare(batch)
-    assert list(examined) == list(prepared)
+    analysed, prepared = learner.loss.analyse(batch).batch, learner.loss.prepare(batch)
+    assert list(analysed) == list(prepared)
     for key, value in prepared.items():
-        assert torch.equal(examined[key], value), key
-    if "encoder" in learner.loss.examine(batch).inputs:
+        assert torch.equal(analysed[key], value), key
+    if "encoder" in learner.loss.analyse(batch).inputs:
         assert prepared["features"].requires_grad
 
 
@@ -65,7 +65,7 @@ def test_examined_frames_are_not_shifted():
     batch = transitions(spec)
     with torch.no_grad():
         expected = learner.loss.encoder(batch["observation"])
-    assert torch.equal(learner.loss.examine(batch).batch["features"], expected)
+    assert torch.equal(learner.loss.analyse(batch).batch["features"], expected)
     assert not torch.equal(learner.loss.prepare(batch)["features"], expected)
 
 
@@ -76,13 +76,13 @@ def test_replayed_observations_are_normalised_by_statistics_as_they_are():
     normaliser = learner.loss.normaliser
     count, mean = normaliser.count.numpy(), normaliser.mean.numpy()
     variance = normaliser.squares.numpy() / count
-    examined = learner.loss.examine(batch).batch
+    analysed = learner.loss.analyse(batch).batch
     for key, raw in (
         ("features", batch["observation"]),
         ("next_features", batch["next", "observation"]),
     ):
         expected = (raw.numpy() - mean) / np.sqrt(variance + 1e-8)
-        np.testing.assert_allclose(examined[key].numpy(), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(analysed[key].numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("truncation", ["end", "bootstrap"])
@@ -114,7 +114,7 @@ def test_streamed_batches_are_seen_by_statistics_as_they_are(truncation, leak, d
     after = {key: torch.from_numpy(value)[:, None] for key, value in column.items()}
     after["observation"] = torch.from_numpy(following)
     root = {"observation": torch.from_numpy(raw), "action": torch.from_numpy(taken)}
-    examined = loss.examine(TensorDict({**root, "next": after}, [size])).batch
+    analysed = loss.analyse(TensorDict({**root, "next": after}, [size])).batch
     stop = ended if truncation == "end" else terminated
     expected = {
         "observation": told.normal(raw),
@@ -124,16 +124,16 @@ def test_streamed_batches_are_seen_by_statistics_as_they_are(truncation, leak, d
         "discount": 0.9 * (1 - stop),
         "ended": ended,
     }
-    assert set(examined) == set(expected)
+    assert set(analysed) == set(expected)
     for key, value in expected.items():
-        np.testing.assert_allclose(examined[key].numpy(), value, rtol=1e-9, err_msg=key)
+        np.testing.assert_allclose(analysed[key].numpy(), value, rtol=1e-9, err_msg=key)
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_inputs_are_what_the_networks_are_called_with(name):
     learner, spec = lived(name)
     loss = learner.loss
-    examined = loss.examine(transitions(spec))
+    analysed = loss.analyse(transitions(spec))
     called = {}
 
     def spy(role, network):
@@ -148,12 +148,12 @@ def test_inputs_are_what_the_networks_are_called_with(name):
         if getattr(loss, role, None) is not None
     }
     hooks = [spy(role, network) for role, network in networks.items()]
-    loss.act(examined.observation, explore=False)
-    loss.predict(examined.batch)
+    loss.act(analysed.observation, explore=False)
+    loss.predict(analysed.batch)
     for hook in hooks:
         hook.remove()
-    assert set(examined.inputs) == set(networks)
-    for role, given in examined.inputs.items():
+    assert set(analysed.inputs) == set(networks)
+    for role, given in analysed.inputs.items():
         assert len(given) == len(called[role])
         for one, other in zip(given, called[role], strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
@@ -171,7 +171,7 @@ def still(monkeypatch):
 @pytest.mark.parametrize("name", EVERY)
 def test_slices_are_batches_of_their_own(name, still):
     learner, spec = lived(name)
-    whole = learner.loss.examine(transitions(spec)).batch
+    whole = learner.loss.analyse(transitions(spec)).batch
     slices = [{key: value[i : i + 1] for key, value in whole.items()} for i in range(8)]
     for phase in learner.loss.phases:
         if not phase.modules:

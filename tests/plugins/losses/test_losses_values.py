@@ -24,8 +24,8 @@ def test_predictions_are_the_critics_values_of_stored_actions(name):
     learner, spec = lived(name)
     loss = learner.loss
     batch = transitions(spec)
-    examined = loss.examine(batch)
-    predicted = loss.predict(examined.batch)
+    analysed = loss.analyse(batch)
+    predicted = loss.predict(analysed.batch)
     features = batch["observation"]
     if loss.normaliser is not None:
         features = loss.normaliser(features)
@@ -45,7 +45,7 @@ def test_predictions_of_streaming_losses(name):
     learner, spec = lived(name)
     loss = learner.loss
     batch = transitions(spec)
-    predicted = loss.predict(loss.examine(batch).batch)
+    predicted = loss.predict(loss.analyse(batch).batch)
     (member,) = loss.critic.members
     values = member.head(member.trunk(loss.normaliser(batch["observation"])))
     column = [0] * 8 if name == "stream_ac" else batch["action"].tolist()

@@ -67,8 +67,8 @@ class Copy:
         self.loss, self.options = loss, loss.options
         self.actor, self.critic = getattr(loss, "actor", None), loss.critic
         self.targets = loss.targets.get("critic")
-        examined = agent.loss.examine(transitions(agent.spec, 64, seed=9)[:32])
-        self.batch, self.seen = examined.batch, examined.inputs
+        analysed = agent.loss.analyse(transitions(agent.spec, 64, seed=9)[:32])
+        self.batch, self.seen = analysed.batch, analysed.inputs
         actions = (len(self.batch["action"]), agent.spec.action)
         torch.manual_seed(SEED)
         self.draws = [torch.randn(actions) for _ in range(2)]

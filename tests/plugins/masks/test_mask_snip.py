@@ -132,9 +132,9 @@ def test_a_sparsity_out_of_reach_is_explained():
 # --- agents -----------------------------------------------------------------------------
 
 
-def critic_objective(agent, examined):
+def critic_objective(agent, analysed):
     """As a function of how the critic is called, by hand."""
-    batch, loss = examined.batch, agent.loss
+    batch, loss = analysed.batch, agent.loss
     if not loss.targets:  # Q(lambda) in streams: TD error times value
 
         def stream(call):

@@ -119,7 +119,7 @@ class Showing(Plain):
 
     targets: dict[str, nn.Module] = {}  # noqa: RUF012 (as a property would answer)
 
-    def examine(self, batch):
+    def analyse(self, batch):
         shown = {k: v for k, v in self.prepare(batch).items() if k != "reward"}
         seen = shown["observation"]
         return AnalysisBatch(seen, shown, {"actor": (seen,), "critic": (seen, shown["action"])})

@@ -19,7 +19,7 @@ MASKED, SPARSE = {"execution": {"name": "masked"}}, {"execution": {"name": "spar
 KEY = re.compile(r"[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*")
 
 
-class ExaminedSuite(ComponentSuite):
+class AnalysisSuite(ComponentSuite):
     """A component that is asked about an agent in training, and stands in a list of the preset."""
 
     preset: ClassVar[Mapping[str, Any]] = {}
