@@ -20,20 +20,7 @@ from core.config import load
 from core.config.shipped import SHIPPED, preset_name, shipped
 from plugins.commands.presets.copy import with_shipped_bases
 from tests.conftest import PRESETS
-
-
-def said(capsys: Any, *words: str, code: int = 0) -> str:
-    assert main(["presets", *words]) == code
-    out, err = capsys.readouterr()
-    return str(err if code == 2 else out)
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
+from tests.support.verbs import said
 
 # --- where presets are ------------------------------------------------------------------
 

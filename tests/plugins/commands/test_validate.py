@@ -18,12 +18,6 @@ from plugins.commands.presets.list import FRAGMENTS
 from tests.conftest import PRESETS
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_presets_are_merged_as_run_merges_them(elsewhere: Path, capsys: Any) -> None:
     Path("mine.yaml").write_text("seed: 1\n")
     assert main(["validate", "quickstart", "mine.yaml", "masks.0.sparsity=0.5"]) == 0

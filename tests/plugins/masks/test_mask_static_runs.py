@@ -8,31 +8,9 @@ from pathlib import Path
 import pytest
 
 from core.agent.masks import PackedMasks
-from core.cli import main
-from core.training import checkpoint
-from tests.conftest import PRESETS
+from tests.plugins.masks.mask_runs import masks, run, saved_masks
 from tests.support.run_directories import metrics
 
-REPLAY = """\
-extends: {presets}/quickstart.yaml
-frames: 360
-environment: {{task: cartpole-swingup, time_limit: 2}}
-network: {{actor: {{width: 16}}, critic: {{width: 16, blocks: 1}}}}
-data: {{capacity: 400, batch_size: 16, learning_starts: 100}}
-diagnostics: []
-evaluation: {{every: null, episodes: 1, final_episodes: 1}}
-log_every: 100
-threads: 1
-"""
-STREAM = """\
-extends: {presets}/base/streaming.yaml
-frames: 360
-environment: {{id: Pendulum-v1, max_episode_steps: 60}}
-network: {{width: 16}}
-diagnostics: []
-evaluation: {{every: null, episodes: 1, final_episodes: 1}}
-log_every: 100
-"""
 PAIRS = {
     "snip": (
         "{name: snip, target: critic, sparsity: 0.6, counted: kernels, batch: {size: 64}}",
@@ -60,17 +38,15 @@ PAIRS = {
     ],
 )
 def test_a_run(mode: str, execution: str, name: str, tmp_path: Path) -> None:
-    preset, directory = tmp_path / "preset.yaml", tmp_path / "run"
-    preset.write_text({"replay": REPLAY, "stream": STREAM}[mode].format(presets=PRESETS))
-    overrides = [f"masks=[{', '.join(PAIRS[name])}]", f"execution={execution}"]
-    assert main(["run", str(preset), *overrides, "--run-dir", str(directory)]) == 0
-    saved = checkpoint.read(directory)["masks"]["masks"]
-    masks = {role: PackedMasks.restored(state) for role, state in saved.items()}
-    assert masks["actor"]
-    assert masks["critic"]
+    directory = tmp_path / "run"
+    words = (masks(*PAIRS[name]), f"execution={execution}", "frames=360")
+    assert run(mode, directory, *words) == 0
+    kept = saved_masks(directory)
+    assert kept["actor"]
+    assert kept["critic"]
     assert_pruned_once(name, mode, directory)
     if name != "nm":
-        assert_budget(masks["critic"])
+        assert_budget(kept["critic"])
 
 
 def assert_pruned_once(name: str, mode: str, directory: Path) -> None:

@@ -19,22 +19,10 @@ from core.plugins import Plugins
 from plugins.commands.columns import columns
 from tests.conftest import PRESETS
 from tests.support.pages import blocks, text
+from tests.support.verbs import said
 
 DIFFERENT = ("quickstart", "ddpg_sparse", "state_dynamic", "visual_sparse", "streaming_visual")
 """Presets that together have every key, and every kind of value."""
-
-
-def said(capsys: Any, *words: str, code: int = 0) -> str:
-    assert main(["presets", *words]) == code
-    out, err = capsys.readouterr()
-    return str(err if code == 2 else out)
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 # --- list -------------------------------------------------------------------------------
