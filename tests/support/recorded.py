@@ -1,6 +1,6 @@
 """Run directories made up for tests of what shows runs: nothing was trained for them.
 
-The files are those that a run writes (``tests/unit/test_report_read.py`` holds ``run.json``
+The files are those that a run writes (``tests/plugins/commands/report/test_report_read.py`` holds ``run.json``
 against a real one); the numbers only look like learning. No torch is needed.
 """
 

@@ -36,7 +36,7 @@ def online_network(module: nn.Module, mask_of: MaskOf) -> CompiledNetwork | None
 
 @final
 class CompiledNetwork:
-    """A feedforward network on one observation; implements ``RowNetwork``.
+    """A feedforward network on one observation; implements ``OnlineNetwork``.
 
     The weights are the module's own and change in place, behind autograd's back: a graph that
     was built before ``move`` must not be run backward after it. Between ``forward`` and its

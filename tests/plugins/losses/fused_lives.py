@@ -35,7 +35,7 @@ NETWORK = StreamMlpOptions(width=16, sparse_init=SparseInit(sparsity=0.3))
 
 
 class OnlineInTorch:
-    """A ``RowNetwork`` by autograd: what the kernels compute, on any machine."""
+    """A ``OnlineNetwork`` by autograd: what the kernels compute, on any machine."""
 
     def __init__(self, execution, module) -> None:
         self.execution, self.module = execution, module
