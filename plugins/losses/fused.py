@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from core.api import OnlineNetwork, Scalars
 
 
-class RowOptimizer(Protocol):
+class OnlineOptimizer(Protocol):
     """What a fused update needs of an optimizer."""
 
     def online_step(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.api import OnlineNetwork, Scalars
-    from plugins.losses.fused import RowOptimizer
+    from plugins.losses.fused import OnlineOptimizer
     from plugins.losses.options import StreamACOptions
     from plugins.losses.stream_inputs import StreamInputs, Transition
 
@@ -37,7 +37,7 @@ class FusedActorCritic:
         inputs: StreamInputs,
         actor: OnlineNetwork,
         critic: OnlineNetwork,
-        optimizers: Mapping[str, RowOptimizer],
+        optimizers: Mapping[str, OnlineOptimizer],
     ) -> None:
         self.options = options
         self.inputs = inputs

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.api import OnlineNetwork, Scalars
-    from plugins.losses.fused import RowOptimizer
+    from plugins.losses.fused import OnlineOptimizer
     from plugins.losses.options import StreamQOptions
     from plugins.losses.stream_inputs import StreamInputs, Transition
 
@@ -28,7 +28,7 @@ class FusedQ:
         options: StreamQOptions,
         inputs: StreamInputs,
         critic: OnlineNetwork,
-        optimizer: RowOptimizer,
+        optimizer: OnlineOptimizer,
         epsilon: Tensor,
     ) -> None:
         self.options = options
